@@ -1,0 +1,137 @@
+"""`Dataset`: columnar arrays per split, their schema, and where they came from."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtl.errors import InputError
+from mtl.tasks import Task, task_graph
+
+SPLITS = ("train", "val", "test")
+
+
+class IdColumn(NamedTuple):
+    """A categorical column, stored as integers in [0, vocab_size).
+
+    Attributes:
+      name: column name.
+      vocab_size: number of distinct ids, the unseen bucket included.
+    """
+
+    name: str
+    vocab_size: int
+
+
+class Schema(NamedTuple):
+    """What the columns of a data set are.
+
+    Attributes:
+      id_columns: C categorical columns.
+      numeric_columns: names of F numeric columns, already standardised.
+      tasks: T tasks.
+    """
+
+    id_columns: tuple[IdColumn, ...]
+    numeric_columns: tuple[str, ...]
+    tasks: tuple[Task, ...]
+
+
+Columns = dict[str, np.ndarray]
+"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool`."""
+
+
+class Dataset(NamedTuple):
+    """A data set in memory.
+
+    Attributes:
+      name: name under which results are reported.
+      schema: the columns' meaning.
+      splits: `train`, `val` and `test`, each a dict of columns.
+      provenance: JSON-serialisable facts: source, licence, citation, checksums, generator arguments,
+        label rates.
+    """
+
+    name: str
+    schema: Schema
+    splits: dict[str, Columns]
+    provenance: dict[str, Any]
+
+
+def validate(dataset: Dataset) -> Dataset:
+    """Checks a data set against its schema, so that nothing downstream has to.
+
+    Args:
+      dataset: the data set.
+
+    Returns:
+      The same data set.
+
+    Raises:
+      InputError: a split is missing or empty, shapes or dtypes disagree with the schema, a number is not
+        finite, an id is outside its vocabulary, a label is outside its task's range, or a task has no row
+        in a split; the message names split, column and row.
+    """
+    schema = dataset.schema
+    task_graph(schema.tasks)
+    for split in SPLITS:
+        if split not in dataset.splits:
+            raise InputError(f"data set {dataset.name!r}: split {split!r} is missing")
+        _validate_split(f"data set {dataset.name!r}, split {split!r}", schema, dataset.splits[split])
+    return dataset
+
+
+def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
+    widths = {
+        "ids": (len(schema.id_columns), np.int32),
+        "numeric": (len(schema.numeric_columns), np.float32),
+        "labels": (len(schema.tasks), np.float32),
+    }
+    if "mask" in columns:
+        widths["mask"] = (len(schema.tasks), np.bool_)
+    rows = len(columns["labels"]) if "labels" in columns else 0
+    if rows == 0:
+        raise InputError(f"{where}: is empty; every split needs at least one row")
+    for key, (width, dtype) in widths.items():
+        array = columns.get(key)
+        if array is None:
+            raise InputError(f"{where}: column group {key!r} is missing")
+        if array.shape != (rows, width):
+            raise InputError(f"{where}: {key} has shape {array.shape}, expected {(rows, width)}")
+        if array.dtype != dtype:
+            raise InputError(f"{where}: {key} is {array.dtype}, expected {np.dtype(dtype)}")
+    _first_bad(where, schema.numeric_columns, ~np.isfinite(columns["numeric"]), columns["numeric"])
+    for c, column in enumerate(schema.id_columns):
+        ids = columns["ids"][:, c]
+        bad = (ids < 0) | (ids >= column.vocab_size)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(
+                f"{where}: row {row}, column {column.name!r}: id {ids[row]} is outside "
+                f"[0, {column.vocab_size})"
+            )
+    for t, task in enumerate(schema.tasks):
+        label = columns["labels"][:, t]
+        live = columns["mask"][:, t] if "mask" in columns else np.ones(rows, bool)
+        if not live.any():
+            raise InputError(f"{where}: task {task.name!r} has no row in its sample space")
+        if task.kind == "regression":
+            bad, expected = ~np.isfinite(label), "a finite number"
+        else:
+            k = 2 if task.kind == "binary" else task.num_classes
+            bad = ~np.isin(label, np.arange(k))
+            expected = f"one of 0 … {k - 1}"
+        bad &= live
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(
+                f"{where}: row {row}, label {task.name!r} is {label[row]!s}, expected {expected}"
+            )
+
+
+def _first_bad(where: str, names: tuple[str, ...], bad: np.ndarray, values: np.ndarray) -> None:
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{where}: row {row}, column {names[column]!r} is {values[row, column]!s}, "
+            "expected a finite number; impute or drop it before training"
+        )

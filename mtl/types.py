@@ -1,0 +1,24 @@
+"""Shared type aliases and shape letters.
+
+Shape letters used in every docstring:
+
+    B  rows of a batch            T  tasks             E  experts
+    D  input features             H  hidden units      K  outputs of a task (1, or classes)
+    N  rows of a split            C  id columns        F  numeric columns
+    V  rows of the embedding table                     S  runs stacked in one program
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+Array = jax.Array
+PyTree = Any
+Batch = Mapping[str, Array]
+"""One batch: `ids [B,C] int32`, `numeric [B,F] float32`, `labels [B,T] float32` and, where some
+task does not cover every row, `mask [B,T] bool` (its sample space). A column group that a data set
+does not have is an array with zero columns, never a missing key; only `mask` may be absent."""
+
+LossFn = Callable[..., Any]
+"""`loss_fn(params, *args) -> losses [T]`, or `(losses [T], aux)` with `has_aux=True`."""
