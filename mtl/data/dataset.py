@@ -81,7 +81,7 @@ def validate(dataset: Dataset) -> Dataset:
 
 
 def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
-    widths = {
+    widths: dict[str, tuple[int, Any]] = {
         "ids": (len(schema.id_columns), np.int32),
         "numeric": (len(schema.numeric_columns), np.float32),
         "labels": (len(schema.tasks), np.float32),

@@ -77,9 +77,7 @@ def topological_order(
     """
     order: list[int] = []
     while len(order) < len(parents):
-        ready = [
-            t for t, ps in enumerate(parents) if t not in order and all(p in order for p in ps)
-        ]
+        ready = [t for t, ps in enumerate(parents) if t not in order and all(p in order for p in ps)]
         if not ready:
             node = next(t for t in range(len(parents)) if t not in order)
             path: list[int] = []

@@ -1,0 +1,76 @@
+"""Data sets: columnar arrays per split, a schema, and where they came from.
+
+`load("digits")` gives a validated `Dataset`. To add a data set, write one file with a function that
+returns a `Dataset`, and one line in `DATASETS`.
+"""
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable
+from typing import Any
+
+from mtl.data.census import census_income
+from mtl.data.conflict import ConflictProblem, conflict_quadratics
+from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema, validate
+from mtl.data.digits import multi_digits
+from mtl.data.synthetic import mmoe_synthetic
+from mtl.errors import InputError, unknown_name
+
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "Columns",
+    "ConflictProblem",
+    "Dataset",
+    "IdColumn",
+    "Schema",
+    "census_income",
+    "conflict_quadratics",
+    "load",
+    "mmoe_synthetic",
+    "multi_digits",
+    "validate",
+]
+
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "mmoe_synthetic": mmoe_synthetic,
+    "digits": multi_digits,
+    "census": census_income,
+}
+
+
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    manual_dir: str | os.PathLike[str] | None = None,
+    **kwargs: Any,
+) -> Dataset:
+    """Loads a data set by name and checks it.
+
+    Args:
+      name: a key of `DATASETS`.
+      data_dir: where prepared sets live; by default `MTL_DATA_DIR`, else `~/.cache/mtl`. Sets that are
+        generated do not use it.
+      manual_dir: where raw files that the user has lie; by default `MTL_MANUAL_DIR`.
+      **kwargs: the loader's own arguments.
+
+    Returns:
+      The validated data set.
+
+    Raises:
+      InputError: the name or an argument is unknown or wrong, or the data cannot be had or are damaged.
+    """
+    if name not in DATASETS:
+        raise unknown_name("data set", name, DATASETS)
+    accepted = set(inspect.signature(DATASETS[name]).parameters)
+    folders = {"data_dir": data_dir, "manual_dir": manual_dir}
+    own = sorted(accepted - set(folders))
+    for key in kwargs:
+        if key not in own:
+            close = difflib.get_close_matches(key, own, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise InputError(f"data set {name!r} takes no argument {key!r}{hint}; it takes: {', '.join(own)}")
+    used = {key: value for key, value in folders.items() if key in accepted}
+    return validate(DATASETS[name](**used, **kwargs))

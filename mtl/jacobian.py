@@ -1,0 +1,349 @@
+"""The task Jacobian: a lazy linear map from T loss cotangents to parameter gradients.
+
+`losses, jac = task_jacobian(loss_fn, params, batch)` runs the forward pass once. What is then read
+from `jac` decides what the backward passes cost:
+
+    jac.pullback(w)     Σ_t w_t ∇L_t              one backward pass
+    jac.stacked()       leaves [T, *shape]        T backward passes, batched
+    jac.gramian()       G_ij = ⟨∇L_i, ∇L_j⟩       T backward passes; at a tap, T through the heads only
+
+Nothing is computed until it is read, and under `jit` XLA drops what is not. A Jacobian is a pytree:
+it passes through `jit`, `vmap`, `scan` and `optax.chain`. Wherever a weighting takes a Jacobian it
+also takes a plain pytree with leaves `[T, *shape]` (`as_jacobian`).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl.errors import InputError
+from mtl.types import Array, LossFn, PyTree
+
+Shared = PyTree | Callable[[Any], bool] | None
+"""Which leaves are shared: None (all), a pytree of bools, or a function of the leaf's key path."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TaskJacobian:
+    """Gradients of T losses, not yet computed; made by `task_jacobian`.
+
+    Attributes:
+      vjp: maps a cotangent `[T]` to `(∂/∂params, ∂/∂tap)`.
+      losses: the T losses `[T]`, which fix the dtype of the cotangents.
+      has_tap: whether gradients at a tap can be read.
+      chunk_size: how many backward passes run as one batch; None for all T.
+    """
+
+    vjp: Callable
+    losses: Array
+    has_tap: bool = field(default=False, metadata={"static": True})
+    chunk_size: int | None = field(default=None, metadata={"static": True})
+
+    @property
+    def num_tasks(self) -> int:
+        """The number of tasks T."""
+        return self.losses.shape[-1]
+
+    def pullback(self, weights: Array) -> PyTree:
+        """Returns Σ_t w_t ∇L_t for weights `[T]`, in one backward pass."""
+        return self.vjp(weights.astype(self.losses.dtype))[0]
+
+    def pullbacks(self, weights: Array) -> PyTree:
+        """Returns R combinations for weights `[R, T]`, leaves `[R, *shape]`; R backward passes."""
+        return self._rows(weights, 0)
+
+    def stacked(self) -> PyTree:
+        """Returns the gradients with a leading task axis, leaves `[T, *shape]`; T passes."""
+        return self._rows(jnp.eye(self.num_tasks), 0)
+
+    def stacked_at_tap(self) -> PyTree:
+        """Returns the gradients at the tap, leaves `[T, *shape of the tap]`.
+
+        Raises:
+          InputError: the Jacobian was made without a tap.
+        """
+        if not self.has_tap:
+            raise InputError(
+                "gradients at a tap were asked for, but task_jacobian was called without one; "
+                "pass tap=zeros shaped like the intermediate"
+            )
+        return self._rows(jnp.eye(self.num_tasks), 1)
+
+    def gramian(self, shared: Shared = None, *, tap: bool = False) -> Array:
+        """Returns the inner products `G [T, T]` of the task gradients, float32 or wider.
+
+        Args:
+          shared: the leaves that enter; ignored with `tap`.
+          tap: read the gradients at the tap instead of at the parameters.
+        """
+        if tap:
+            return gramian(self.stacked_at_tap())
+        return gramian(self.stacked(), shared)
+
+    def _rows(self, cotangents: Array, output: int) -> PyTree:
+        def row(w):
+            return self.vjp(w.astype(self.losses.dtype))[output]
+
+        if self.chunk_size is None or self.chunk_size >= len(cotangents):
+            return jax.vmap(row)(cotangents)
+        return jax.lax.map(row, cotangents, batch_size=self.chunk_size)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class StackedJacobian:
+    """The same interface over gradients that exist already, leaves `[T, *shape]`."""
+
+    leaves: PyTree
+
+    @property
+    def num_tasks(self) -> int:
+        """The number of tasks T."""
+        return jax.tree.leaves(self.leaves)[0].shape[0]
+
+    def pullback(self, weights: Array) -> PyTree:
+        """Returns Σ_t w_t g_t for weights `[T]`, each leaf in its own dtype."""
+        return jax.tree.map(lambda g: _combine(weights, g), self.leaves)
+
+    def pullbacks(self, weights: Array) -> PyTree:
+        """Returns R combinations for weights `[R, T]`, leaves `[R, *shape]`."""
+        return jax.tree.map(lambda g: _combine(weights, g), self.leaves)
+
+    def stacked(self) -> PyTree:
+        """Returns the gradients as they are, leaves `[T, *shape]`."""
+        return self.leaves
+
+    def gramian(self, shared: Shared = None, *, tap: bool = False) -> Array:
+        """Returns the inner products `G [T, T]`; see `TaskJacobian.gramian`.
+
+        Raises:
+          InputError: `tap` is set: stacked gradients have no tap.
+        """
+        if tap:
+            raise InputError("stacked gradients have no tap; pass the Jacobian of task_jacobian")
+        return gramian(self.leaves, shared)
+
+
+Jacobian = TaskJacobian | StackedJacobian
+
+
+def as_jacobian(updates: Jacobian | PyTree) -> Jacobian:
+    """Wraps a pytree with leaves `[T, *shape]`; a Jacobian is returned as it is.
+
+    Raises:
+      InputError: the tree has no leaf, or the leaves disagree about T.
+    """
+    if isinstance(updates, TaskJacobian | StackedJacobian):
+        return updates
+    sizes = {jnp.shape(x)[:1] for x in jax.tree.leaves(updates)}
+    if len(sizes) != 1 or () in sizes:
+        raise InputError(
+            "a weighting takes the Jacobian of task_jacobian or leaves with one leading task axis; "
+            f"found leading axes {sorted(sizes)}"
+        )
+    return StackedJacobian(updates)
+
+
+def task_jacobian(
+    loss_fn: LossFn,
+    params: PyTree,
+    *args: Any,
+    has_aux: bool = False,
+    tap: PyTree | None = None,
+    chunk_size: int | None = None,
+) -> Any:
+    """Evaluates T losses and returns them with their lazy Jacobian.
+
+    Args:
+      loss_fn: `loss_fn(params, *args) -> losses [T]`, or `(losses, aux)` with `has_aux`. With a tap
+        it is called as `loss_fn(params, *args, perturbations=tap)` and must add the perturbations to
+        the intermediate; with Linen that is `self.perturb(name, x)` in the module and
+        `model.apply({"params": params, "perturbations": perturbations}, …)` in the loss.
+      params: any pytree of floating-point arrays.
+      *args: passed on, not differentiated.
+      has_aux: whether `loss_fn` also returns something that is not differentiated.
+      tap: zeros shaped like the intermediate (any pytree), or None.
+      chunk_size: how many of the T backward passes run as one batch. It bounds the memory of their
+        intermediates, not that of the result.
+
+    Returns:
+      `(losses [T], jac)`, or `(losses, jac, aux)` with `has_aux`.
+
+    Raises:
+      InputError: the losses are not a vector, or `chunk_size` is below 1.
+
+    Reference:
+      The tap: Sener and Koltun, "Multi-Task Learning as Multi-Objective Optimization", NeurIPS 2018,
+      Section 3.3 (MGDA-UB), where gradients are taken at the shared representation.
+    """
+    if chunk_size is not None and chunk_size < 1:
+        raise InputError(f"chunk_size is {chunk_size}, expected None or at least 1")
+
+    def losses_of(params, tap):
+        out = loss_fn(params, *args) if tap is None else loss_fn(params, *args, perturbations=tap)
+        return out if has_aux else (out, None)
+
+    losses, vjp, aux = jax.vjp(losses_of, params, tap, has_aux=True)
+    if jnp.ndim(losses) != 1:
+        raise InputError(f"loss_fn returned losses of shape {jnp.shape(losses)}, expected a vector [T]")
+    jac = TaskJacobian(vjp, losses, has_tap=tap is not None, chunk_size=chunk_size)
+    return (losses, jac, aux) if has_aux else (losses, jac)
+
+
+def gramian(stacked: PyTree, shared: Shared = None) -> Array:
+    """Inner products of stacked gradients, summed leaf by leaf.
+
+        G_ij = Σ_leaves ⟨g_i, g_j⟩
+
+    Args:
+      stacked: leaves `[T, *shape]`.
+      shared: the leaves that enter; None for all.
+
+    Returns:
+      G `[T, T]`, accumulated in float32 or wider at full precision on every backend.
+
+    Raises:
+      InputError: no leaf is shared.
+    """
+    mask = jax.tree.leaves(shared_mask(stacked, shared))
+    rows = [x for x, keep in zip(jax.tree.leaves(stacked), mask, strict=True) if keep]
+    if not rows:
+        raise InputError("no parameter is shared between tasks, so there is no Gramian to balance")
+    return sum((_leaf_gramian(x) for x in rows), start=jnp.zeros(()))
+
+
+def combine(jac: Jacobian, weights: Array, shared: Shared = None) -> PyTree:
+    """Applies task weights to the shared leaves; private leaves get their own task's gradient.
+
+        u = Σ_t w_t ∇L_t (shared leaves),   u = Σ_t ∇L_t (the others, which one task each moves)
+
+    Args:
+      jac: a Jacobian.
+      weights: weights `[T]`.
+      shared: the leaves on which the weights act; None for all, which takes one backward pass.
+        Otherwise there is a second one, of which XLA keeps only what the private leaves need.
+
+    Returns:
+      The update, shaped like the parameters.
+    """
+    weighted = jac.pullback(weights)
+    if shared is None:
+        return weighted
+    own = jac.pullback(jnp.ones_like(weights))
+    return select(shared_mask(weighted, shared), weighted, own)
+
+
+def select(mask: PyTree, shared: PyTree, private: PyTree) -> PyTree:
+    """Returns the leaves of `shared` where the mask of bools is true, else those of `private`."""
+    return jax.tree.map(lambda keep, a, b: a if keep else b, mask, shared, private)
+
+
+def shared_mask(tree: PyTree, shared: Shared) -> PyTree:
+    """Resolves `shared` to a pytree of bools with the structure of `tree`.
+
+    Raises:
+      InputError: a pytree of bools has another structure than `tree`.
+    """
+    if shared is None:
+        return jax.tree.map(lambda _: True, tree)
+    if callable(shared):
+        return jax.tree_util.tree_map_with_path(lambda path, _: bool(shared(path)), tree)
+    found: Any = jax.tree.structure(shared)
+    expected: Any = jax.tree.structure(tree)
+    if found != expected:
+        raise InputError(
+            "shared= must be None, a function of the key path, or a pytree of bools with the structure "
+            f"of the parameters; found {found}, expected {expected}"
+        )
+    return shared
+
+
+class Ownership(NamedTuple):
+    """Which losses depend on which parameters; made by `task_ownership`.
+
+    Attributes:
+      tasks: per leaf a bool array `[T]`: the losses that depend on it.
+      shared: per leaf a bool: whether some element of it is moved by more than one task. Pass it as
+        `shared=` to a weighting. A stacked leaf `[T, …]` whose slice t only task t reads is private.
+    """
+
+    tasks: PyTree
+    shared: PyTree
+
+
+def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
+    """Finds the shared and the private leaves of any loss function.
+
+    A leaf is poisoned with NaN and the losses that turn NaN depend on it. NaN survives what hides a
+    dependence from a gradient (a dead ReLU, a saturated gate, a factor that happens to be zero), so
+    the answer follows the function's structure rather than one batch's numbers. Leaves with T slices
+    are poisoned slice by slice as well.
+
+    Args:
+      loss_fn: `loss_fn(params, *args) -> losses [T]`, finite at `params`.
+      params: the pytree of parameters (values, not shapes).
+      *args: passed on; a few rows are enough.
+
+    Returns:
+      An `Ownership` of NumPy values. Call it once, outside `jit`.
+
+    Raises:
+      InputError: a loss is not finite before anything is poisoned, or a row of `args` leaves a task
+        without any dependence (an empty sample space hides everything from its loss).
+    """
+    flat: tuple[list[Any], Any] = jax.tree.flatten(params)
+    leaves, treedef = flat
+    losses = np.asarray(loss_fn(params, *args))
+    if losses.ndim != 1 or not np.isfinite(losses).all():
+        raise InputError(f"task_ownership needs finite losses [T]; found {losses}")
+    num_tasks = len(losses)
+
+    def probe(leaf, piece):
+        """Losses poisoned by slice `piece` of a leaf, or by all of it for piece = T."""
+
+        def poison(x, index):
+            if x.shape[:1] == (num_tasks,):
+                hit = (jnp.arange(num_tasks) == piece) | (piece == num_tasks)
+                hit = hit.reshape(-1, *[1] * (x.ndim - 1))
+            else:
+                hit = piece == num_tasks
+            return jnp.where((leaf == index) & hit, jnp.nan, x)
+
+        poisoned = [poison(jnp.asarray(x), i) for i, x in enumerate(leaves)]
+        return jnp.isnan(loss_fn(treedef.unflatten(poisoned), *args))
+
+    pairs = [(i, num_tasks) for i in range(len(leaves))]
+    sliced = [i for i, x in enumerate(leaves) if jnp.shape(x)[:1] == (num_tasks,)]
+    pairs += [(i, t) for i in sliced for t in range(num_tasks)]
+    probes = jnp.asarray(pairs, jnp.int32)
+    hits = np.asarray(jax.jit(lambda ps: jax.lax.map(lambda p: probe(p[0], p[1]), ps))(probes))
+    tasks = list(hits[: len(leaves)])
+    blind = [t for t in range(num_tasks) if not any(leaf[t] for leaf in tasks)]
+    if blind:
+        raise InputError(
+            f"task_ownership: loss {blind[0]} depends on no parameter for this batch; "
+            "pass rows inside every task's sample space"
+        )
+    shared = [bool(leaf.sum() > 1) for leaf in tasks]
+    for n, i in enumerate(sliced):
+        start = len(leaves) + n * num_tasks
+        shared[i] = bool((hits[start : start + num_tasks].sum(axis=1) > 1).any())
+    return Ownership(treedef.unflatten(tasks), treedef.unflatten(shared))
+
+
+def _leaf_gramian(x: Array) -> Array:
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    rows = x.reshape(x.shape[0], math.prod(x.shape[1:])).astype(wide)
+    return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _combine(weights: Array, leaf: Array) -> Array:
+    wide = jnp.promote_types(leaf.dtype, jnp.float32)
+    out = jnp.tensordot(weights.astype(wide), leaf.astype(wide), axes=1, precision=jax.lax.Precision.HIGHEST)
+    return out.astype(leaf.dtype)

@@ -1,0 +1,32 @@
+"""Layers that extractors, transfers and models are made of.
+
+Experts, gates and towers are stacked parameters with a leading axis, each run as one batched product.
+"""
+
+from mtl.layers.bayesian import RelationUnits, relation_groups
+from mtl.layers.cgc_level import CGCLevel
+from mtl.layers.embedding import Encoder, fused_ids, gather
+from mtl.layers.gate import POLARISED, Gate, dropped_softmax, gate_statistics, mix
+from mtl.layers.head import Heads
+from mtl.layers.mlp import StackedMLP
+from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
+
+__all__ = [
+    "POLARISED",
+    "RELU_GAIN",
+    "CGCLevel",
+    "Encoder",
+    "Gate",
+    "Heads",
+    "RelationUnits",
+    "StackedDense",
+    "StackedMLP",
+    "dropped_softmax",
+    "fused_ids",
+    "gate_statistics",
+    "gather",
+    "mix",
+    "relation_groups",
+    "stacked_init",
+    "stacked_matmul",
+]

@@ -1,0 +1,114 @@
+"""Softmax gates over experts, their dropout against polarisation, and their diagnostics."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mtl.layers.stacked_dense import StackedDense
+from mtl.types import Array
+
+POLARISED = 0.95
+"""A row is polarised for a gate when its largest weight exceeds this."""
+
+
+def mix(weights: Array, experts: Array) -> Array:
+    """Mixes experts' outputs, `y_g = Σ_e w_ge f_e`.
+
+    Args:
+      weights: `[G, B, E]`, weights of G gates.
+      experts: `[E, B, H]`, outputs that all gates see, or `[G, E, B, H]`, those of each gate.
+
+    Returns:
+      `[G, B, H]`.
+    """
+    if experts.ndim == weights.ndim:
+        return jnp.einsum("gbe,ebh->gbh", weights, experts)
+    return jnp.einsum("gbe,gebh->gbh", weights, experts)
+
+
+def gate_statistics(weights: Array) -> dict[str, Array]:
+    """Summarises how gates spread their weight over experts.
+
+    Args:
+      weights: `[G, B, E]`, each row on the simplex.
+
+    Returns:
+      `entropy [G]`, the mean over rows of −Σ w log w in nats (log E when uniform, 0 when polarised);
+      `utilisation_mean [G, E]` and `utilisation_sd [G, E]`, mean and population standard deviation of
+      each weight over rows; `polarised [G]`, the share of rows whose largest weight exceeds 0.95
+      (always 1 for a single expert).
+    """
+    return {
+        "entropy": jnp.mean(jnp.sum(jax.scipy.special.entr(weights), axis=-1), axis=-1),
+        "utilisation_mean": jnp.mean(weights, axis=1),
+        "utilisation_sd": jnp.std(weights, axis=1),
+        "polarised": jnp.mean(jnp.max(weights, axis=-1) > POLARISED, axis=-1, dtype=jnp.float32),
+    }
+
+
+def dropped_softmax(logits: Array, keep: Array) -> Array:
+    """Softmax over the kept experts only; a row that keeps none keeps all.
+
+    It equals setting the dropped weights to zero and re-normalising the rest, but stays finite when the
+    kept weights alone would underflow, which is just the polarised gate that dropout is meant to cure.
+
+    Args:
+      logits: `[..., E]`.
+      keep: `[..., E]` bool.
+
+    Returns:
+      `[..., E]`, each row on the simplex.
+    """
+    keep = keep | ~jnp.any(keep, axis=-1, keepdims=True)
+    return jax.nn.softmax(jnp.where(keep, logits, -jnp.inf))
+
+
+class Gate(nn.Module):
+    """G softmax gates over E experts, `w_g = softmax(W_g x)`, without bias.
+
+    In training each expert's weight is dropped with probability `dropout_rate`, independently per row
+    and gate, and the rest is re-normalised; a row that would lose all its experts keeps them all. It
+    needs the `dropout` RNG stream. The softmax runs in float32 whatever `dtype` is. When the collection
+    `diagnostics` is mutable, `gate_statistics` of the weights before dropout are sown there.
+
+    Reference: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate
+    Mixture-of-Experts, KDD 2018, Sec. 4.2 (gate); Zhao et al., Recommending What Video to Watch Next,
+    RecSys 2019 (10 % gate dropout against polarisation).
+
+    Attributes:
+      num_gates: G.
+      num_experts: E.
+      dropout_rate: probability in [0, 1) of dropping a weight in training.
+      dtype: dtype of the projection and of the result; parameters are float32.
+    """
+
+    num_gates: int
+    num_experts: int
+    dropout_rate: float = 0.0
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, *, train: bool = False) -> Array:
+        """Computes the weights.
+
+        Args:
+          x: the selector, `[B, D]` for all gates or `[G, B, D]`.
+          train: whether dropout is on.
+
+        Returns:
+          `[G, B, E]`, each row on the simplex.
+        """
+        projection = StackedDense(
+            (self.num_gates,), self.num_experts, use_bias=False, dtype=self.dtype, name="dense"
+        )
+        logits = projection(x).astype(jnp.float32)
+        weights = jax.nn.softmax(logits)
+        if self.is_mutable_collection("diagnostics") and not self.is_initializing():
+            for name, value in gate_statistics(weights).items():
+                self.sow("diagnostics", name, value, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+        if train and self.dropout_rate > 0:
+            kept = 1.0 - self.dropout_rate
+            keep = jax.random.bernoulli(self.make_rng("dropout"), kept, logits.shape)
+            weights = dropped_softmax(logits, keep)
+        return weights.astype(self.dtype)

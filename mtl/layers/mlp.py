@@ -1,0 +1,40 @@
+"""A stack of ReLU networks: experts, bottoms and towers."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from mtl.layers.stacked_dense import RELU_GAIN, StackedDense
+from mtl.types import Array
+
+
+class StackedMLP(nn.Module):
+    """Independent multi-layer perceptrons of one shape, with a ReLU after every layer.
+
+    With `stack=(E,)` these are E experts, with `(T, m)` m experts per task, with `(T,)` the towers, and
+    with `()` one network. Every layer of the whole stack is one batched product.
+
+    Attributes:
+      stack: sizes of the stack axes.
+      features: units of each layer; without layers the input passes through.
+      dtype: dtype of the computation; parameters are float32.
+    """
+
+    stack: tuple[int, ...]
+    features: tuple[int, ...]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Applies the networks.
+
+        Args:
+          x: `[*S, B, D]` where S is a prefix of `stack`; `[B, D]` feeds the same rows to all networks.
+
+        Returns:
+          `[*stack, B, features[-1]]`; without layers `x`, broadcast to `[*stack, B, D]`.
+        """
+        for i, units in enumerate(self.features):
+            layer = StackedDense(self.stack, units, gain=RELU_GAIN, dtype=self.dtype, name=f"dense{i}")
+            x = nn.relu(layer(x))
+        return jnp.broadcast_to(x, (*self.stack, *x.shape[-2:]))

@@ -1,0 +1,90 @@
+"""A stack of dense layers, run as one batched product."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
+
+from mtl.types import Array
+
+RELU_GAIN = 2.0
+"""Variance gain before a ReLU (He et al. 2015, https://arxiv.org/abs/1502.01852, Eq. 10)."""
+
+
+def stacked_matmul(x: Array, kernel: Array) -> Array:
+    """Multiplies rows by every kernel of a stack in one `dot_general`.
+
+    `y[s, r, b] = x[s, b] @ kernel[s, r]`, where `s` runs over the stack axes that `x` has too and `r`
+    over those that it lacks. An `x` without stack axes is read once, never copied per kernel.
+
+    Args:
+      x: `[*S, B, m]`.
+      kernel: `[*S, *R, m, n]`; S and R may each be empty.
+
+    Returns:
+      `[*S, *R, B, n]`.
+    """
+    shared = x.ndim - 2
+    stack = tuple(range(shared))
+    contract = ((x.ndim - 1,), (kernel.ndim - 2,))
+    y = jax.lax.dot_general(x, kernel, (contract, (stack, stack)))
+    return jnp.moveaxis(y, shared, -2)
+
+
+def stacked_init(num_stack_axes: int, gain: float = 1.0) -> Initializer:
+    """Returns an initialiser that draws every kernel of a stack on its own, at its own fan-in.
+
+    Entries are truncated normal with variance `gain / m` for kernels `[*stack, m, n]`: the fan-in is
+    that of one kernel, not of the stack, and no two kernels start equal.
+
+    Args:
+      num_stack_axes: number of leading axes that index the stack.
+      gain: variance gain; `RELU_GAIN` before a ReLU, 1 before a linear output.
+
+    Returns:
+      A function `(key, shape, dtype) -> kernel`.
+    """
+    return nn.initializers.variance_scaling(
+        gain, "fan_in", "truncated_normal", batch_axis=tuple(range(num_stack_axes))
+    )
+
+
+class StackedDense(nn.Module):
+    """Dense layers with a leading stack of independent kernels, `y_s = x_s W_s + b_s`.
+
+    Attributes:
+      stack: sizes of the stack axes, such as `(E,)` for experts or `(T, m)` for experts per task.
+      features: output units n of each layer.
+      gain: variance gain of the initial kernels, see `stacked_init`.
+      use_bias: whether to add `b`.
+      dtype: dtype of the computation; parameters are float32.
+    """
+
+    stack: tuple[int, ...]
+    features: int
+    gain: float = 1.0
+    use_bias: bool = True
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        """Applies the layers.
+
+        Args:
+          x: `[*S, B, m]` where S is a prefix of `stack`; `[B, m]` feeds the same rows to all layers.
+
+        Returns:
+          `[*stack, B, features]` in `dtype`.
+        """
+        kernel = self.param(
+            "kernel",
+            stacked_init(len(self.stack), self.gain),
+            (*self.stack, x.shape[-1], self.features),
+            jnp.float32,
+        )
+        y = stacked_matmul(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (*self.stack, self.features), jnp.float32)
+            y = y + bias.astype(self.dtype)[..., None, :]
+        return y

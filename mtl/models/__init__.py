@@ -1,0 +1,7 @@
+"""Models: any extractor with any transfer; a published model is a row of `PRESETS`."""
+
+from mtl.models.build import PRESETS, build_model
+from mtl.models.model import MultiTaskModel
+from mtl.models.probe import gate_diagnostics, zero_perturbations
+
+__all__ = ["PRESETS", "MultiTaskModel", "build_model", "gate_diagnostics", "zero_perturbations"]

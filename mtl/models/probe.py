@@ -1,0 +1,61 @@
+"""Looking into a model: its gates' statistics, and its tap."""
+
+import flax
+import jax
+import jax.numpy as jnp
+
+from mtl.errors import InputError
+from mtl.models.model import MultiTaskModel
+from mtl.types import Array, Batch, PyTree
+
+
+def gate_diagnostics(model: MultiTaskModel, params: PyTree, batch: Batch) -> dict[str, dict[str, Array]]:
+    """Measures every gate of a model on a batch, in one forward pass without dropout.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: B rows.
+
+    Returns:
+      For each gate (`gate`, or `level1/task_gate`, `level1/shared_gate` … of CGC and PLE) the arrays of
+      `mtl.layers.gate_statistics`, whose leading axis is T for gates per task and 1 for a single gate.
+      Empty for a model without gates.
+    """
+    _, state = model.apply({"params": params}, batch, mutable=["diagnostics"])
+    gates: dict[str, dict[str, Array]] = {}
+    for path, value in flax.traverse_util.flatten_dict(state.get("diagnostics", {})).items():
+        gate = "/".join(path[:-1]).removeprefix("extractor/")
+        gates.setdefault(gate, {})[path[-1]] = value
+    return gates
+
+
+def zero_perturbations(
+    model: MultiTaskModel, params: PyTree, batch: Batch, *, rows: Array | None = None
+) -> PyTree:
+    """Makes the zeros that, added at the tap, receive the gradients at the representation.
+
+    `jax.grad` of `model.apply({"params": params, "perturbations": zeros}, batch)` with respect to
+    `zeros` is the gradient at the last shared tensor. Nothing is computed here, only shapes.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: B rows; a perturbation has the batch's size.
+      rows: rows gathered beforehand, when `params` has no tables.
+
+    Returns:
+      The collection `perturbations`, all zeros.
+
+    Raises:
+      InputError: the model shares no representation, so that it has no tap.
+    """
+    shapes = jax.eval_shape(
+        lambda: model.apply({"params": params}, batch, rows=rows, mutable=["perturbations"])[1]
+    )
+    if "perturbations" not in shapes:
+        raise InputError(
+            f"extractor {type(model.extractor).__name__} has no shared representation to tap; "
+            "take gradients at the parameters, or choose an extractor that shares"
+        )
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["perturbations"])

@@ -1,0 +1,25 @@
+"""Reports: reads a study's result files and writes tables, plots and a self-contained page.
+
+Nothing here trains, and nothing here imports what trains: a report can be rebuilt wherever the files are.
+"""
+
+from mtl.report.build import build
+from mtl.report.published import Figure, read_published
+from mtl.report.summary import GroupSummary, MethodSummary, summarise
+from mtl.report.summary_csv import summary_csv
+from mtl.report.verdict import Verdict, verdicts
+from mtl.report.workdir import Study, read_study
+
+__all__ = [
+    "Figure",
+    "GroupSummary",
+    "MethodSummary",
+    "Study",
+    "Verdict",
+    "build",
+    "read_published",
+    "read_study",
+    "summarise",
+    "summary_csv",
+    "verdicts",
+]

@@ -1,0 +1,56 @@
+"""Training curves: the mean over seeds at every logged step."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mtl.metrics import mean_interval
+from mtl.report.workdir import Group, Method, Study, number
+
+MAX_POINTS = 200
+"""Points per curve; more would not be seen."""
+
+
+class Trajectory(NamedTuple):
+    """A quantity over training.
+
+    Attributes:
+      steps: `[P]` training steps.
+      mean: `[P]` mean over seeds, NaN where a seed has no value.
+      low: `[P]` lower end of the 95 % interval, NaN below two seeds.
+      high: `[P]` upper end.
+    """
+
+    steps: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def trajectories(study: Study, part: str) -> dict[tuple[Group, Method, str], Trajectory]:
+    """Collects one quantity of the training records.
+
+    Args:
+      study: the study's results.
+      part: `loss` or `weight`.
+
+    Returns:
+      (group, method, task) → trajectory.
+    """
+    logged: dict[tuple[Group, Method, str], dict[int, dict[int, float]]] = {}
+    for record in study.records:
+        if record.kind == "train":
+            for task, value in record.content[part].items():
+                steps = logged.setdefault((record.group, record.method, task), {})
+                steps.setdefault(record.step, {})[record.seed] = number(value)
+    return {key: _over_seeds(steps) for key, steps in logged.items()}
+
+
+def _over_seeds(logged: dict[int, dict[int, float]]) -> Trajectory:
+    seeds = max(map(len, logged.values()))
+    # Steps that only some seeds logged would make the mean jump; a resumed run may hold a few.
+    common = sorted(step for step, values in logged.items() if len(values) == seeds)
+    steps = common[:: -(-len(common) // MAX_POINTS)]
+    intervals = [mean_interval(list(logged[step].values())) for step in steps]
+    mean, low, high = (np.array(c) for c in list(zip(*intervals))[:3])
+    return Trajectory(np.array(steps), mean, low, high)

@@ -1,0 +1,19 @@
+"""Small convex solvers on the T×T Gramian, each with a certificate."""
+
+from mtl.solvers.projection import project_simplex
+from mtl.solvers.simplex_qp import (
+    QPSolution,
+    affine_minimiser,
+    cosine_normalise,
+    kkt_residual,
+    simplex_qp,
+)
+
+__all__ = [
+    "QPSolution",
+    "affine_minimiser",
+    "cosine_normalise",
+    "kkt_residual",
+    "project_simplex",
+    "simplex_qp",
+]

@@ -1,0 +1,134 @@
+"""The files of a study's workdir that hold results: written whole, or not at all."""
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mtl.errors import InputError
+from mtl.files import to_json, write_atomic
+from mtl.sweep.plan import Group, Plan
+from mtl.train import RunResult
+
+COLUMNS = (
+    "study",
+    "dataset",
+    "model",
+    "weighting",
+    "hparams",
+    "seed",
+    "split",
+    "task",
+    "metric",
+    "value",
+    "step",
+)
+
+
+def group_folder(workdir: Path, group: Group) -> Path:
+    """The folder of a group's checkpoints and result."""
+    return workdir / "checkpoints" / group.id
+
+
+def save_group(workdir: Path, plan: Plan, group: Group, results: Sequence[RunResult]) -> None:
+    """Writes a finished group's `result.json`, the mark that it is done.
+
+    Args:
+      workdir: the study's folder.
+      plan: the study.
+      group: the group.
+      results: one per run.
+    """
+    runs = [
+        {
+            "key": _run_key(plan, group, i),
+            "step": r.step,
+            "metrics": {"val": r.val, "test": r.test},
+            "curves": r.curves,
+            "failed": r.failed,
+        }
+        for i, r in enumerate(results)
+    ]
+    write_atomic(group_folder(workdir, group) / "result.json", to_json({"runs": runs}))
+
+
+def load_group(workdir: Path, group: Group) -> dict[str, Any] | None:
+    """Reads a finished group; None if it is not finished.
+
+    Raises:
+      InputError: the file is there but is not what `save_group` writes.
+    """
+    path = group_folder(workdir, group) / "result.json"
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        if len(found["runs"]) != len(group.runs):
+            raise ValueError(f"{len(found['runs'])} runs, expected {len(group.runs)}")
+    except (ValueError, KeyError, TypeError) as e:
+        raise InputError(f"{path} is damaged ({e}); delete it to train its group again") from None
+    return found
+
+
+def write_results(workdir: Path, plan: Plan) -> list[str]:
+    """Rebuilds `results.csv` and `metrics.jsonl` from the groups finished so far.
+
+    Args:
+      workdir: the study's folder.
+      plan: the study.
+
+    Returns:
+      One line for every run that failed.
+    """
+    rows: list[tuple] = []
+    lines: list[tuple] = []
+    failures = []
+    for group in plan.groups:
+        done = load_group(workdir, group)
+        for run in done["runs"] if done else ():
+            key = run["key"]
+            base = tuple(key[c] for c in COLUMNS[:6])
+            if run["failed"] is not None:
+                failures.append(
+                    f"{key['model']} x {key['weighting']}"
+                    + (f" [{key['hparams']}]" if key["hparams"] else "")
+                    + f" seed {key['seed']}: a loss or weight was not finite at step {run['failed']}; "
+                    "the run has no result; lower train.learning_rate or set train.clip_norm"
+                )
+            for split, tasks in run["metrics"].items():
+                for task, metrics in tasks.items():
+                    for metric, value in metrics.items():
+                        if value is not None:
+                            rows.append((*base, split, task, metric, repr(value), run["step"]))
+            lines += [(*base, i, {**key, **record}) for i, record in enumerate(run["curves"])]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(sorted(rows))
+    write_atomic(workdir / "results.csv", out.getvalue())
+    lines.sort(key=lambda line: line[:-1])
+    write_atomic(workdir / "metrics.jsonl", "".join(to_json(line[-1]) + "\n" for line in lines))
+    return failures
+
+
+def clean(workdir: Path) -> None:
+    """Removes what an interrupted write may have left: temporary files and incomplete checkpoints."""
+    for path in workdir.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+    for path in workdir.rglob("*.orbax-checkpoint-tmp*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _run_key(plan: Plan, group: Group, index: int) -> dict[str, Any]:
+    run = group.runs[index]
+    return {
+        "study": plan.name,
+        "dataset": plan.dataset,
+        "model": plan.models[group.model][0],
+        "weighting": "static" if group.weighting is None else plan.weightings[group.weighting][0],
+        "hparams": run.hparams,
+        "seed": run.seed,
+    }

@@ -1,0 +1,181 @@
+"""The compiled functions of a group of runs: init, train K steps, predict.
+
+A group is a stack of runs that share model, weighting and shapes. Its runs differ in the seed, and in
+their rows where every run draws its own data set; everything is `vmap`ped over them.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from mtl.models import gate_diagnostics
+from mtl.tasks import Task
+from mtl.train.random import stream_key
+from mtl.train.settings import Budget
+from mtl.train.step import StepMetrics, TrainState, make_step
+from mtl.types import Array, Batch, PyTree
+
+
+class ChunkMetrics(NamedTuple):
+    """K steps of S runs, reduced on the device.
+
+    Attributes:
+      losses: mean task losses `[S, T]`.
+      weights: mean task weights `[S, T]`.
+      residual: largest optimality gap `[S]`.
+      first_bad: index in the chunk of the first step that was not finite `[S]`; K if there is none.
+    """
+
+    losses: Array
+    weights: Array
+    residual: Array
+    first_bad: Array
+
+
+class ModelProgram(NamedTuple):
+    """Compiled functions that depend on the model only, shared by all weightings.
+
+    Attributes:
+      init: `(seeds [S], rows) -> params`, stacked over the runs.
+      predict: `(params, blocks) -> outputs [S, blocks, T, B, K]`.
+      diagnose: `(params, rows) -> diagnostics of the gates`, stacked over the runs.
+    """
+
+    init: Callable[..., PyTree]
+    predict: Callable[..., Array]
+    diagnose: Callable[..., Any]
+
+
+def model_program(model: nn.Module, data_axis: int | None) -> ModelProgram:
+    """Builds the functions of a model.
+
+    Args:
+      model: a `MultiTaskModel`.
+      data_axis: 0 when every run has its own rows (a leading axis S), None when all share them.
+    """
+
+    def init(seed, rows):
+        keys = {"params": stream_key(seed, "init"), "dropout": stream_key(seed, "init-dropout")}
+        return model.init(keys, rows)["params"]
+
+    def predict(params, blocks):
+        return jax.lax.map(lambda rows: model.apply({"params": params}, rows, train=False), blocks)
+
+    def diagnose(params, rows):
+        return gate_diagnostics(model, params, rows)
+
+    return ModelProgram(
+        init=jax.jit(jax.vmap(init, in_axes=(0, data_axis))),
+        predict=jax.jit(jax.vmap(predict, in_axes=(0, data_axis))),
+        diagnose=jax.jit(jax.vmap(diagnose, in_axes=(0, data_axis))),
+    )
+
+
+def train_program(
+    model: nn.Module,
+    tasks: Sequence[Task],
+    optimizer: optax.GradientTransformationExtraArgs,
+    budget: Budget,
+    batch_size: int,
+    data_axis: int | None,
+    *,
+    tap: bool = False,
+) -> Callable[..., tuple[TrainState, ChunkMetrics]]:
+    """Compiles K training steps of all runs of a group into one call.
+
+    Args:
+      model: a `MultiTaskModel`.
+      tasks: T tasks.
+      optimizer: a chain that begins with a weighting.
+      budget: K is its `steps_per_call`.
+      batch_size: rows B per step.
+      data_axis: as in `model_program`.
+      tap: offer the weighting gradients at the shared representation.
+
+    Returns:
+      `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number of steps done.
+      The state is donated. Rows are permuted on the device: step k takes its batch from the permutation
+      of epoch k // steps_per_epoch, a pure function of (seed, epoch).
+    """
+    step = make_step(model, tasks, optimizer, tap=tap)
+    length = budget.steps_per_call
+    epochs_touched = _epochs_touched(length, budget.steps_per_epoch)
+
+    def one_run(state: TrainState, seed: Array, columns: Batch, start: Array):
+        num_rows = columns["labels"].shape[0]
+        first_epoch = start // budget.steps_per_epoch
+        orders = jax.vmap(lambda e: jax.random.permutation(stream_key(seed, "order", e), num_rows))(
+            first_epoch + jnp.arange(epochs_touched)
+        )
+
+        def body(state: TrainState, k: Array) -> tuple[TrainState, StepMetrics]:
+            epoch, position = k // budget.steps_per_epoch, k % budget.steps_per_epoch
+            where = (epoch - first_epoch, position * batch_size)
+            rows = jax.lax.dynamic_slice(orders, where, (1, batch_size))[0]
+            batch = {name: column[rows] for name, column in columns.items()}
+            return step(state, batch, stream_key(seed, "dropout", k))
+
+        state, metrics = jax.lax.scan(body, state, start + jnp.arange(length))
+        bad = ~metrics.finite
+        return state, ChunkMetrics(
+            losses=jnp.mean(metrics.losses, axis=0),
+            weights=jnp.mean(metrics.weights, axis=0),
+            residual=jnp.max(metrics.residual),
+            first_bad=jnp.where(jnp.any(bad), jnp.argmax(bad), length),
+        )
+
+    stacked = jax.vmap(one_run, in_axes=(0, 0, data_axis, None))
+    return jax.jit(stacked, donate_argnums=0)
+
+
+def _epochs_touched(length: int, per_epoch: int) -> int:
+    """Most epochs that `length` steps can touch when they start at a multiple of `length`."""
+    if per_epoch % length == 0 or length % per_epoch == 0:
+        return max(1, length // per_epoch)
+    return (length - 2) // per_epoch + 2
+
+
+@partial(jax.jit, donate_argnums=1)
+def keep_best(better: Array, best: PyTree, params: PyTree) -> PyTree:
+    """Returns, run by run, the current parameters where `better [S]`, else the best so far."""
+    return jax.tree.map(
+        lambda old, new: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), best, params
+    )
+
+
+def blocks(columns: dict[str, np.ndarray], size: int, data_axis: int | None) -> tuple[Batch, int]:
+    """Cuts a split into blocks of equal size for `predict`, padding the last by repeating row 0.
+
+    Args:
+      columns: `ids` and `numeric`, leaves `[N, …]`, or `[S, N, …]` with data_axis 0.
+      size: most rows per block.
+      data_axis: as in `model_program`.
+
+    Returns:
+      Device arrays with leaves `[(S,) blocks, size, …]`, and N.
+    """
+    axis = 0 if data_axis is None else 1
+    rows = columns["numeric"].shape[axis]
+    size = min(size, rows)
+    count = -(-rows // size)
+    index = np.concatenate([np.arange(rows), np.zeros(count * size - rows, np.int64)])
+    out = {}
+    for name in ("ids", "numeric"):
+        array = np.take(columns[name], index, axis=axis)
+        shape = (*array.shape[:axis], count, size, *array.shape[axis + 1 :])
+        out[name] = jnp.asarray(array.reshape(shape))
+    return out, rows
+
+
+def join(outputs: Array, num_rows: int) -> np.ndarray:
+    """Turns the blocks of `predict` `[S, blocks, T, B, K]` back into `[S, T, N, K]` on the host."""
+    array = np.asarray(outputs)
+    runs, count, tasks, size, width = array.shape
+    array = array.transpose(0, 2, 1, 3, 4).reshape(runs, tasks, count * size, width)
+    return array[:, :, :num_rows]

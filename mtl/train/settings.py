@@ -1,0 +1,140 @@
+"""The `train` section of a study's config, checked."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mtl.errors import InputError, unknown_name
+
+OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
+SCHEDULES = ("constant", "cosine")
+DTYPES = ("float32", "bfloat16")
+
+
+class TrainSettings(NamedTuple):
+    """How a run is trained. The field names are the keys of `config.train`.
+
+    Attributes:
+      batch_size: rows per step.
+      learning_rate: of the optimiser, at its highest.
+      optimizer: `adam`, `adamw`, `sgd` or `momentum` (0.9).
+      weight_decay: decoupled, for `adamw` only.
+      clip_norm: global norm at which the weighted update is clipped; 0 does not clip.
+      schedule: `constant`, or `cosine` to zero over the whole run.
+      epochs: passes over the training split; used when `steps` is 0.
+      steps: steps in all; 0 leaves it to `epochs`.
+      eval_every: steps between looks at the validation split; 0 means once an epoch.
+      patience: looks without improvement after which a run is over; 0 never stops early.
+      select: what is maximised on validation: a task's name, or `mean` for the mean of the tasks'
+        primary metrics (errors count negatively).
+      dtype: of the computation, `float32` or `bfloat16`; parameters are always float32.
+      steps_per_call: most steps in one compiled call.
+      eval_batch_size: rows per block of an evaluation.
+      checkpoint_seconds: shortest time between checkpoints of a group.
+    """
+
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    schedule: str = "constant"
+    epochs: float = 10.0
+    steps: int = 0
+    eval_every: int = 0
+    patience: int = 0
+    select: str = "mean"
+    dtype: str = "float32"
+    steps_per_call: int = 200
+    eval_batch_size: int = 8192
+    checkpoint_seconds: float = 15.0
+
+
+def train_settings(config: Mapping[str, Any], task_names: Sequence[str] | None = None) -> TrainSettings:
+    """Checks a `train` section.
+
+    Args:
+      config: keys of `TrainSettings`; missing ones take the default.
+      task_names: the names that `select` may take besides `mean`; None skips that check.
+
+    Returns:
+      The settings.
+
+    Raises:
+      InputError: an unknown key, or a value out of range.
+    """
+    for key in config:
+        if key not in TrainSettings._fields:
+            raise unknown_name("key in config.train:", key, TrainSettings._fields)
+    settings = TrainSettings(**config)
+    for key, least in (
+        ("batch_size", 1),
+        ("steps", 0),
+        ("eval_every", 0),
+        ("patience", 0),
+        ("steps_per_call", 1),
+        ("eval_batch_size", 1),
+        ("weight_decay", 0),
+        ("clip_norm", 0),
+        ("checkpoint_seconds", 0),
+    ):
+        value = getattr(settings, key)
+        if not value >= least:
+            raise InputError(f"train.{key} is {value!r}, expected at least {least}")
+    if not settings.learning_rate > 0:
+        raise InputError(f"train.learning_rate is {settings.learning_rate!r}, expected above 0")
+    if settings.steps == 0 and not settings.epochs > 0:
+        raise InputError("train.steps and train.epochs are both 0; set one of them above 0")
+    for key, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("dtype", DTYPES)):
+        if getattr(settings, key) not in choices:
+            raise unknown_name(f"train.{key}", getattr(settings, key), choices)
+    if settings.weight_decay and settings.optimizer != "adamw":
+        raise InputError(
+            f"train.weight_decay is {settings.weight_decay!r}, which only train.optimizer='adamw' uses; "
+            f"the optimiser is {settings.optimizer!r}"
+        )
+    if task_names is not None and settings.select not in ("mean", *task_names):
+        raise unknown_name("train.select", settings.select, ("mean", *task_names))
+    return settings
+
+
+class Budget(NamedTuple):
+    """The steps of a run, derived from the settings and the size of the training split.
+
+    Attributes:
+      steps: steps in all.
+      steps_per_epoch: full batches in the training split; the rest of a permutation is dropped.
+      eval_every: steps between looks at the validation split.
+      steps_per_call: steps in one compiled call; divides `eval_every`.
+    """
+
+    steps: int
+    steps_per_epoch: int
+    eval_every: int
+    steps_per_call: int
+
+
+def budget(settings: TrainSettings, num_rows: int) -> Budget:
+    """Works out the steps of a run.
+
+    Args:
+      settings: checked settings.
+      num_rows: rows N of the training split.
+
+    Returns:
+      The budget. `steps` is rounded up to a whole number of compiled calls.
+
+    Raises:
+      InputError: a batch is larger than the training split.
+    """
+    if settings.batch_size > num_rows:
+        raise InputError(
+            f"train.batch_size is {settings.batch_size}, but the training split has only {num_rows} rows"
+        )
+    per_epoch = num_rows // settings.batch_size
+    steps = settings.steps or max(1, round(settings.epochs * per_epoch))
+    eval_every = min(settings.eval_every or per_epoch, steps)
+    most = min(settings.steps_per_call, eval_every)
+    # The largest divisor of eval_every that fits, so that calls and looks coincide.
+    per_call = max(k for k in range(1, most + 1) if eval_every % k == 0)
+    steps = -(-steps // per_call) * per_call
+    return Budget(steps, per_epoch, eval_every, per_call)

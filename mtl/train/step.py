@@ -1,0 +1,106 @@
+"""One training step as a pure function: losses, Jacobian, weighting, optimiser."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from mtl.jacobian import Ownership, task_jacobian, task_ownership
+from mtl.models import zero_perturbations
+from mtl.tasks import Task, task_losses
+from mtl.types import Array, Batch, PyTree
+from mtl.weightings import weighting_state
+
+
+class TrainState(NamedTuple):
+    """What a step changes; groups stack it over their runs.
+
+    Attributes:
+      params: the model's parameters.
+      opt_state: state of the chain, the weighting's included.
+    """
+
+    params: PyTree
+    opt_state: optax.OptState
+
+
+class StepMetrics(NamedTuple):
+    """What a step reports.
+
+    Attributes:
+      losses: unweighted task losses `[T]` before the step.
+      weights: task weights applied `[T]`.
+      residual: optimality gap of the weighting's solver `[]`; 0 without one.
+      finite: whether losses and weights are all finite `[]` bool.
+    """
+
+    losses: Array
+    weights: Array
+    residual: Array
+    finite: Array
+
+
+def make_loss_fn(model: nn.Module, tasks: Sequence[Task]) -> Callable[..., Array]:
+    """Returns `loss_fn(params, batch, key, train=True, perturbations=None) -> losses [T]`."""
+
+    def loss_fn(params, batch, key, train=True, perturbations=None):
+        variables = {"params": params}
+        if perturbations is not None:
+            variables["perturbations"] = perturbations
+        outputs = model.apply(variables, batch, train=train, rngs={"dropout": key})
+        return task_losses(tasks, outputs, batch["labels"], batch.get("mask"))
+
+    return loss_fn
+
+
+def make_step(
+    model: nn.Module,
+    tasks: Sequence[Task],
+    optimizer: optax.GradientTransformationExtraArgs,
+    *,
+    tap: bool = False,
+) -> Callable[[TrainState, Batch, Array], tuple[TrainState, StepMetrics]]:
+    """Returns the step `(state, batch, key) -> (state, metrics)`, pure and vmappable.
+
+    Args:
+      model: a `MultiTaskModel`.
+      tasks: T tasks.
+      optimizer: a chain that begins with a weighting.
+      tap: offer the weighting gradients at the model's shared representation.
+    """
+    loss_fn = make_loss_fn(model, tasks)
+
+    def step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, StepMetrics]:
+        zeros = zero_perturbations(model, state.params, batch) if tap else None
+        losses, jac = task_jacobian(loss_fn, state.params, batch, key, tap=zeros)
+        updates, opt_state = optimizer.update(jac, state.opt_state, state.params, losses=losses)
+        params: Any = optax.apply_updates(state.params, updates)
+        weighting = weighting_state(opt_state)
+        metrics = StepMetrics(
+            losses=losses,
+            weights=weighting.weights,
+            residual=getattr(weighting, "residual", jnp.zeros(())),
+            finite=jnp.all(jnp.isfinite(losses)) & jnp.all(jnp.isfinite(weighting.weights)),
+        )
+        return TrainState(params, opt_state), metrics
+
+    return step
+
+
+def find_ownership(model: nn.Module, tasks: Sequence[Task], params: PyTree, batch: Batch) -> Ownership:
+    """Finds which parameters the tasks share, from a few rows; see `task_ownership`.
+
+    Args:
+      model: a `MultiTaskModel`.
+      tasks: T tasks.
+      params: parameters of one run.
+      batch: a few rows, with at least one in every task's sample space.
+
+    Returns:
+      The ownership of every leaf.
+    """
+    loss_fn = make_loss_fn(model, tasks)
+    return task_ownership(lambda p: loss_fn(p, batch, jax.random.key(0), train=False), params)

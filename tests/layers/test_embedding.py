@@ -1,0 +1,67 @@
+"""The encoder: fused tables, the look-up as a step of its own, missing column groups."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mtl.layers import Encoder, fused_ids, gather
+
+IDS = jnp.array([[0, 2], [1, 0], [0, 1]], jnp.int32)
+NUMERIC = jnp.array([[0.5], [-1.0], [2.0]])
+TABLES = jnp.arange(10.0).reshape(5, 2)
+
+
+def test_each_column_has_its_own_rows_of_the_fused_table():
+    np.testing.assert_array_equal(fused_ids(IDS, (2, 3)), [[0, 4], [1, 2], [0, 3]])
+    assert fused_ids(IDS, (2, 3)).dtype == jnp.int32
+
+
+def test_features_are_the_rows_then_the_numbers():
+    x = Encoder((2, 3), 2).apply({"params": {"tables": TABLES}}, IDS, NUMERIC)
+    np.testing.assert_array_equal(x, [[0, 1, 8, 9, 0.5], [2, 3, 4, 5, -1], [0, 1, 6, 7, 2]])
+
+
+def test_given_rows_replace_the_tables():
+    rows = gather(TABLES, fused_ids(IDS, (2, 3)))
+    encoder = Encoder((2, 3), 2)
+    expected = encoder.apply({"params": {"tables": TABLES}}, IDS, NUMERIC)
+    np.testing.assert_array_equal(encoder.apply({}, IDS, NUMERIC, rows=rows), expected)
+    assert "params" not in encoder.init(jax.random.key(0), IDS, NUMERIC, rows=rows)
+
+
+def test_gradients_at_the_rows_add_up_to_those_of_the_table():
+    encoder, ids = Encoder((2, 3), 2), fused_ids(IDS, (2, 3))
+
+    def loss(variables, rows=None):
+        return jnp.sum(encoder.apply(variables, IDS, NUMERIC, rows=rows) ** 3)
+
+    dense = jax.grad(loss)({"params": {"tables": TABLES}})["params"]["tables"]
+    at_rows = jax.grad(lambda rows: loss({}, rows))(gather(TABLES, ids))
+    np.testing.assert_allclose(jnp.zeros_like(TABLES).at[ids].add(at_rows), dense)
+
+
+def test_an_id_outside_the_table_is_not_silently_another_row():
+    assert np.isnan(gather(TABLES, jnp.array([[5]]))).all()
+
+
+def test_private_tables_give_each_task_its_own_features():
+    tables = jnp.stack([TABLES, -TABLES])
+    x = Encoder((2, 3), 2, table_stack=(2,)).apply({"params": {"tables": tables}}, IDS, NUMERIC)
+    for t in range(2):
+        alone = Encoder((2, 3), 2).apply({"params": {"tables": tables[t]}}, IDS, NUMERIC)
+        np.testing.assert_array_equal(x[t], alone)
+
+
+def test_a_missing_column_group_leaves_the_other():
+    none = jnp.zeros((3, 0))
+    x, variables = Encoder((), 2).init_with_output(jax.random.key(0), none.astype(jnp.int32), NUMERIC)
+    np.testing.assert_array_equal(x, NUMERIC)
+    assert "params" not in variables
+    x = Encoder((2, 3), 2).apply({"params": {"tables": TABLES}}, IDS, none)
+    np.testing.assert_array_equal(x, [[0, 1, 8, 9], [2, 3, 4, 5], [0, 1, 6, 7]])
+
+
+def test_rows_start_with_unit_expected_norm():
+    variables = Encoder((3000,), 16).init(jax.random.key(0), IDS[:, :1], NUMERIC)
+    norms = np.sum(np.square(variables["params"]["tables"]), axis=1)
+    np.testing.assert_allclose(norms.mean(), 1.0, rtol=0.03)

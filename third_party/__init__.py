@@ -1,0 +1,1 @@
+"""What belongs to others: builders of public data sets, and published result tables."""
