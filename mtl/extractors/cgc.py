@@ -17,7 +17,7 @@ class CGC(nn.Module):
     With the default sizes two tasks have 2·2 + 4 = 8 experts of 16 units, as many as `MMoE`; T tasks
     have 2T + 4.
 
-    Reference: Tang et al., Progressive Layered Extraction, RecSys 2020, Sec. 4.1 (Eq. 1–4).
+    Reference: Tang et al., Progressive Layered Extraction, RecSys 2020, Sec. 4.1.
 
     Attributes:
       num_tasks: T.

@@ -15,7 +15,7 @@ class MMoE(nn.Module):
     reached through the gates, a path that gradients at the tap do not see.
 
     Reference: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate
-    Mixture-of-Experts, KDD 2018, Sec. 4.2 (Eq. 6–7); default sizes from Sec. 5.1.
+    Mixture-of-Experts, KDD 2018, Sec. 4.2; default sizes from Sec. 5.1.
 
     Attributes:
       num_tasks: T.

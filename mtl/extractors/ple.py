@@ -20,7 +20,7 @@ class PLE(nn.Module):
 
     Default sizes are those of `CGC` at each level.
 
-    Reference: Tang et al., Progressive Layered Extraction, RecSys 2020, Sec. 4.2 (Eq. 5–6).
+    Reference: Tang et al., Progressive Layered Extraction, RecSys 2020, Sec. 4.2.
 
     Attributes:
       num_tasks: T.

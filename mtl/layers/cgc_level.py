@@ -14,10 +14,10 @@ class CGCLevel(nn.Module):
 
     Task t fuses its own m experts and the m_s shared ones, `g_t = softmax(W_t z_t) [S_t; S_shared]`,
     where the selector z_t is what this branch received. The shared gate fuses all T·m + m_s experts of
-    the level. The last level has no shared gate; it taps its shared experts' output instead
-    (`perturb("representation", [m_s, B, H])`).
+    the level, so that a task's own experts are private to it at the last level only. That level has no
+    shared gate; it taps its shared experts' output instead (`perturb("representation", [m_s, B, H])`).
 
-    Reference: Tang et al., Progressive Layered Extraction, RecSys 2020, Sec. 4.1 (Eq. 1–4) and 4.2.
+    Reference: Tang et al., Progressive Layered Extraction, RecSys 2020, Sec. 4.1 and 4.2.
 
     Attributes:
       num_tasks: T.

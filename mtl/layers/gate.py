@@ -73,7 +73,7 @@ class Gate(nn.Module):
     `diagnostics` is mutable, `gate_statistics` of the weights before dropout are sown there.
 
     Reference: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate
-    Mixture-of-Experts, KDD 2018, Sec. 4.2 (gate); Zhao et al., Recommending What Video to Watch Next,
+    Mixture-of-Experts, KDD 2018, Sec. 4.2; Zhao et al., Recommending What Video to Watch Next,
     RecSys 2019 (10 % gate dropout against polarisation).
 
     Attributes:

@@ -53,10 +53,10 @@ def build_model(
     """
     arguments = _as_dict(spec)
     preset = arguments.pop("name")
-    if preset not in PRESETS:
-        raise unknown_name("model", preset, PRESETS)
-    extractor = _look_up("extractor", arguments.pop("extractor", PRESETS[preset]["extractor"]))
-    transfer = _look_up("transfer", arguments.pop("transfer", PRESETS[preset]["transfer"]))
+    parts = {**_look_up("model", preset, PRESETS)}
+    parts |= {part: arguments.pop(part) for part in parts if part in arguments}
+    extractor = _look_up("extractor", parts["extractor"], EXTRACTORS)
+    transfer = _look_up("transfer", parts["transfer"], TRANSFERS)
     fields = {
         "embedding_dim": int,
         "tower_features": tuple[int, ...],
@@ -69,8 +69,8 @@ def build_model(
             raise unknown_name(f"argument of model {preset!r}:", key, known)
         arguments[key] = _checked(f"model {preset!r}: {key}", fields[key], value, key)
 
-    if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("bfloat16")):
-        raise InputError(f"dtype is {jnp.dtype(dtype)}, expected float32 or bfloat16")
+    if dtype not in ("float32", "bfloat16", jnp.float32, jnp.bfloat16):
+        raise InputError(f"dtype is {dtype!r}, expected float32 or bfloat16")
     num_tasks = len(schema.tasks)
     if num_tasks == 0:
         raise InputError("the schema has no task; a model needs at least one")
@@ -106,9 +106,8 @@ def _as_dict(spec: str | Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _look_up(what: str, name: object) -> type[nn.Module]:
-    known: dict[str, type[nn.Module]] = {"extractor": EXTRACTORS, "transfer": TRANSFERS}[what]
-    if name not in known:
+def _look_up(what: str, name: object, known: Mapping[str, Any]) -> Any:
+    if not isinstance(name, str) or name not in known:
         raise unknown_name(what, name, known)
     return known[name]
 

@@ -15,7 +15,7 @@ from mtl.report.summary_csv import summary_csv
 from mtl.report.terminal import terminal_text
 from mtl.report.verdict import verdicts
 from mtl.report.workdir import read_study
-from mtl.report.write import write_file
+from mtl.report.write import remove_file, write_file
 
 
 def build(workdir: str | Path) -> str:
@@ -50,7 +50,7 @@ def build(workdir: str | Path) -> str:
     for name, figure in figures.items():
         path = folder / "plots" / f"{name}.png"
         if figure is None:
-            path.unlink(missing_ok=True)  # of an earlier build, which would no longer be true
+            remove_file(path)  # of an earlier build
         else:
             save(figure, path)
             plots[name] = path

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -98,16 +99,50 @@ def short_titles(groups: Iterable[Group]) -> dict[Group, str]:
       groups: the groups of a plot.
 
     Returns:
-      Group → data set, hyper-parameters or both, one per line.
+      Group → its data set and hyper-parameters, without what all groups share, one per line.
     """
-    distinct = list(dict.fromkeys(groups))
-    one_dataset = len({group.dataset for group in distinct}) == 1
-    titles = {}
-    for group in distinct:
-        hparams = group.hparams.replace(";", "\n")
-        parts = [hparams] if one_dataset and hparams else [group.dataset, hparams]
-        titles[group] = plain("\n".join(part for part in parts if part))
-    return titles
+    parts = {group: [group.dataset, *group.hparams.split(";")] for group in groups}
+    shared = set.intersection(*map(set, parts.values()))
+    return {
+        group: "\n".join(short(p) for p in names if p not in shared) or short(group.dataset)
+        for group, names in parts.items()
+    }
+
+
+def short(text: str, length: int = 24) -> str:
+    """Makes a name from a file fit for a label.
+
+    Args:
+      text: the name.
+      length: characters to keep.
+
+    Returns:
+      The name, cut with an ellipsis if longer, safe from being read as mathematics.
+    """
+    return plain(text if len(text) <= length else text[: length - 1] + "…")
+
+
+def label_row(axis: Axes, *lines: str) -> None:
+    """Labels a row of panels at its first axis.
+
+    Args:
+      axis: the first axis.
+      lines: lines of the label.
+    """
+    axis.set_ylabel("\n".join(lines), size=8, color=INK)
+
+
+def label_margin(titles: dict[Group, str], lines: int) -> float:
+    """Room for the labels that `label_row` writes.
+
+    Args:
+      titles: group titles, the label's first lines.
+      lines: lines below the title.
+
+    Returns:
+      Inches.
+    """
+    return 0.5 + 0.14 * (lines + max(title.count("\n") + 1 for title in titles.values()))
 
 
 def weighting_handles(look: Look, weightings: Iterable[str], *, line: bool) -> list[Line2D]:
@@ -153,10 +188,12 @@ def panels(
     columns: int,
     *,
     title: str,
-    handles: Sequence[Line2D],
+    legends: Sequence[Sequence[Artist]],
     height: float,
     wrap: int | None = None,
     left: float = LEFT,
+    gap_x: float = GAP_X,
+    gap_y: float = GAP_Y,
 ) -> tuple[Figure, np.ndarray]:
     """Makes a grid of panels under a title and a legend.
 
@@ -164,45 +201,52 @@ def panels(
       rows: rows of panels.
       columns: columns of panels.
       title: what the plot shows.
-      handles: legend entries.
+      legends: legend entries, each sequence on a line of its own.
       height: of a panel, in inches.
       wrap: number of panels in use, the last row may be part empty; None for all.
       left: margin for the first column's labels, in inches.
+      gap_x: between columns, in inches.
+      gap_y: between rows, in inches.
 
     Returns:
       The figure and its axes `[rows, columns]`.
     """
-    panel = min(max((PAGE_WIDTH - left - RIGHT + GAP_X) / columns - GAP_X, 1.5), 4.2)
-    width = max(left + RIGHT + columns * (panel + GAP_X) - GAP_X, 6.5)
-    longest = max((len(str(h.get_label())) for h in handles), default=0)
-    legend_columns = max(1, int((width - 0.5) / (0.6 + 0.085 * longest)))
-    legend_rows = math.ceil(len(handles) / legend_columns)
+    panel = min(max((PAGE_WIDTH - left - RIGHT + gap_x) / columns - gap_x, 1.5), 4.2)
+    width = max(left + RIGHT + columns * (panel + gap_x) - gap_x, 6.5)
+    legend_columns = [
+        max(1, int((width - 0.5) / (0.55 + 0.085 * max(len(str(h.get_label())) for h in handles))))
+        for handles in legends
+    ]
+    legend_rows = [math.ceil(len(h) / n) for h, n in zip(legends, legend_columns)]
     title_lines = title.count("\n") + 1
-    top = 0.25 + 0.22 * title_lines + 0.24 * legend_rows + 0.4
-    total = top + BOTTOM + rows * (height + GAP_Y) - GAP_Y
+    top = 0.25 + 0.22 * title_lines + 0.22 * sum(legend_rows) + 0.45
+    total = top + BOTTOM + rows * (height + gap_y) - gap_y
     figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     figure.subplots_adjust(
         left=left / width,
-        right=(left + columns * (panel + GAP_X) - GAP_X) / width,
+        right=(left + columns * (panel + gap_x) - gap_x) / width,
         bottom=BOTTOM / total,
         top=1 - top / total,
-        wspace=GAP_X / panel,
-        hspace=GAP_Y / height,
+        wspace=gap_x / panel,
+        hspace=gap_y / height,
     )
     figure.text(0.15 / width, 1 - 0.12 / total, title, va="top", size=11, color=INK)
-    if handles:
+    down = 0.17 + 0.22 * title_lines  # inches
+    for handles, columns_of_legend, rows_of_legend in zip(legends, legend_columns, legend_rows):
         figure.legend(
             handles=list(handles),
             loc="upper left",
-            bbox_to_anchor=(0.05 / width, 1 - (0.17 + 0.22 * title_lines) / total),
-            ncols=legend_columns,
+            bbox_to_anchor=(0.05 / width, 1 - down / total),
+            ncols=columns_of_legend,
             frameon=False,
             fontsize=9,
             handletextpad=0.4,
             columnspacing=1.4,
+            borderaxespad=0.3,
         )
+        down += 0.22 * rows_of_legend
     for i, axis in enumerate(axes.flat):
         if wrap is not None and i >= wrap:
             axis.set_visible(False)

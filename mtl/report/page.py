@@ -51,7 +51,7 @@ def page(
         f'<p class="soft">{escape(_scope(groups))}</p>',
         "<h2>Verdict</h2>",
         *map(_verdict, verdicts),
-        f'<p class="soft">{escape(primary_note())}</p>',
+        f'<p class="soft">{escape(primary_note(study))}</p>',
         *(_plot(name, plots) for name in ("tasks", "delta")),
         "<h2>Results</h2>",
         f'<p class="soft">{escape(_legend(groups))}</p>',
@@ -164,17 +164,7 @@ def _mark(row: MethodSummary, measure: Measure) -> str:
     return f' <span class="{word}" title="{escape(hint)}">{sign}</span>'
 
 
-REFERENCE_HEADS = (
-    "source",
-    "model",
-    "task",
-    "metric",
-    "statistic",
-    "published",
-    "this study",
-    "reliability",
-    "note",
-)
+REFERENCE_HEADS = ("source", "model", "task", "statistic", "published", "this study", "reliability", "note")
 
 
 def _reference(figures: tuple[Figure, ...], groups: tuple[GroupSummary, ...]) -> str:
@@ -182,16 +172,14 @@ def _reference(figures: tuple[Figure, ...], groups: tuple[GroupSummary, ...]) ->
         return ""
     rows = []
     for figure in figures:
-        cells = [figure.source, figure.model, figure.task, metric_name(figure.metric)]
-        cells += [figure.statistic, f"{figure.value:g}"]
-        tail = [figure.reliability, figure.note]
+        # Trailing zeros are part of a printed figure, and so are digits beyond the fourth.
+        printed = max(f"{figure.value:.4f}", f"{figure.value:g}", key=len)
         ours = "<br>".join(escape(text) for text in _ours(figure, groups)) or "–"
         rows.append(
-            "<tr>"
-            + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-            + f"<td>{ours}</td>"
-            + "".join(f'<td class="wrap">{escape(cell)}</td>' for cell in tail)
-            + "</tr>"
+            f'<tr><td class="wrap">{escape(figure.source)}</td><td>{escape(figure.model)}</td>'
+            f"<td>{escape(figure.task)} {escape(metric_name(figure.metric))}</td>"
+            f"<td>{escape(figure.statistic)}</td><td>{printed}</td><td>{ours}</td>"
+            f'<td>{escape(figure.reliability)}</td><td class="wrap">{escape(figure.note)}</td></tr>'
         )
     return (
         "<h2>Published figures</h2>\n"

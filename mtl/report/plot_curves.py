@@ -4,8 +4,19 @@ import itertools
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
-from mtl.report.figure import INK, Look, cut, panels, plain, short_titles, weighting_handles
+from mtl.report.figure import (
+    INK,
+    Look,
+    cut,
+    label_margin,
+    label_row,
+    panels,
+    short,
+    short_titles,
+    weighting_handles,
+)
 from mtl.report.summary import GroupSummary
 from mtl.report.trajectory import trajectories
 from mtl.report.workdir import Method, Study
@@ -29,31 +40,33 @@ def plot_curves(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> F
     models = [m for m in look.models if any(method.model == m for _, method, _ in curves)]
     if not models:
         return None
-    blocks = list(itertools.product(groups, (task.name for task in study.tasks)))
+    blocks = list(itertools.product(groups, study.tasks))
     rows, note = cut(blocks, len(models), "rows")
     weightings = {method.weighting for _, method, _ in curves}
+    titles = short_titles(group.group for group in groups)
     figure, axes = panels(
         len(rows),
         len(models),
         title=f"Training loss by task, mean and 95 % interval over seeds{note}",
-        handles=weighting_handles(look, weightings, line=True),
+        legends=[weighting_handles(look, weightings, line=True)],
         height=1.45,
+        left=label_margin(titles, 2),
     )
-    titles = short_titles(group.group for group in groups)
     for line, (group, task) in zip(axes, rows):
         drawn = []
         for axis, model in zip(line, models):
             for weighting, colour in look.weightings.items():
-                curve = curves.get((group.group, Method(model, weighting), task))
+                curve = curves.get((group.group, Method(model, weighting), task.name))
                 if curve is not None:
                     axis.plot(curve.steps, curve.mean, color=colour, lw=1.4)
                     axis.fill_between(curve.steps, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
                     drawn.append(curve.mean)
         values = np.concatenate(drawn) if drawn else np.array([np.nan])
         _same_scale(line, values)
-        line[0].set_ylabel(f"{titles[group.group]}\n{plain(task)} loss", size=8, color=INK)
+        unit = "" if task.kind == "regression" else " (nats)"
+        label_row(line[0], titles[group.group], short(task.name), f"loss{unit}")
     for axis, model in zip(axes[0], models):
-        axis.set_title(plain(model), size=9, color=INK)
+        axis.set_title(short(model), size=9, color=INK)
     for axis in axes[-1]:
         axis.set_xlabel("training step", size=8, color=INK)
     return figure
@@ -70,6 +83,9 @@ def _same_scale(axes: np.ndarray, values: np.ndarray) -> None:
     for i, axis in enumerate(axes):
         if logarithmic:
             axis.set_yscale("log")
+            axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_locator(NullLocator())
             axis.set_ylim(low / 1.15, high * 1.15)
         else:
             axis.set_ylim(low - room, high + room)

@@ -3,10 +3,18 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtl.report.figure import INK, Look, cut, panels, plain, short_titles, weighting_handles
-from mtl.report.figure import model_handles as model_legend
+from mtl.report.figure import (
+    INK,
+    Look,
+    cut,
+    model_handles,
+    panels,
+    short,
+    short_titles,
+    weighting_handles,
+)
 from mtl.report.summary import GroupSummary
-from mtl.report.words import method_name
+from mtl.report.workdir import Method
 
 ROW_HEIGHT = 0.21  # inches per method
 
@@ -28,27 +36,33 @@ def plot_delta(groups: tuple[GroupSummary, ...], look: Look) -> Figure | None:
     shown, note = cut(with_delta, 1, "groups")
     methods = [row.method for g in shown for row in g.methods if row.delta_m.n]
     tallest = max(sum(row.delta_m.n > 0 for row in g.methods) for g in shown)
-    longest = max(len(method_name(method)) for method in methods)
+    longest = max(len(_label(method)) for method in methods)
     label_width = 0.35 + 0.07 * longest
+    titles = short_titles(g.group for g in groups)
+    title_lines = max(text.count("\n") + 1 for text in titles.values())
     figure, axes = panels(
         -(-len(shown) // columns),
         columns,
         title=f"Δm against single-task, test split, 95 % intervals over seeds; left of 0 is better{note}",
-        handles=[
-            *model_legend(look, (m.model for m in methods)),
-            *weighting_handles(look, (m.weighting for m in methods), line=False),
+        legends=[
+            model_handles(look, (m.model for m in methods)),
+            weighting_handles(look, (m.weighting for m in methods), line=False),
         ],
         height=max(1.2, ROW_HEIGHT * tallest + 0.3),
         wrap=len(shown),
         left=label_width,
+        gap_x=label_width + 0.1,
+        gap_y=0.6 + 0.16 * title_lines,
     )
-    figure.subplots_adjust(wspace=label_width / 2.6, hspace=0.45)
-    titles = short_titles(g.group for g in groups)
     for axis, group in zip(axes.flat, shown):
         _draw(axis, group, look)
         axis.set_title(titles[group.group], size=9, color=INK)
         axis.set_xlabel("Δm (%), ← better", size=9, color=INK)
     return figure
+
+
+def _label(method: Method) -> str:
+    return " × ".join(map(short, method))
 
 
 def _draw(axis: Axes, group: GroupSummary, look: Look) -> None:
@@ -66,5 +80,5 @@ def _draw(axis: Axes, group: GroupSummary, look: Look) -> None:
             elinewidth=1.3,
         )
     axis.axvline(0, color="#999999", lw=0.8, zorder=1)
-    axis.set_yticks(range(len(rows)), [plain(method_name(row.method)) for row in rows])
+    axis.set_yticks(range(len(rows)), [_label(row.method) for row in rows])
     axis.set_ylim(-0.7, len(rows) - 0.3)

@@ -8,7 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from mtl.report.figure import FAINT, INK, Look, cut, panels, plain, short_titles
+from mtl.report.figure import (
+    FAINT,
+    INK,
+    Look,
+    cut,
+    label_margin,
+    label_row,
+    panels,
+    plain,
+    short,
+    short_titles,
+)
 from mtl.report.summary import GroupSummary
 from mtl.report.workdir import Group, Method, Study
 
@@ -53,15 +64,16 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
     handles: list = [Patch(color=colour, label=plain(t)) for t, colour in look.tasks.items()]
     if any(len(u.mean) == 1 for u in gates.values()) and len(look.tasks) > 1:
         handles.append(Patch(color=FAINT, label="shared gate"))
+    titles = short_titles(group.group for group in groups)
     figure, axes = panels(
         len(rows),
         len(weightings),
         title="Gate weights at the selected step: mean over rows and seeds, "
         f"bars ± standard deviation over rows{note}",
-        handles=handles,
+        legends=[handles],
         height=1.25,
+        left=label_margin(titles, 2),
     )
-    titles = short_titles(group.group for group in groups)
     for line, (group, model, name) in zip(axes, rows):
         for axis, weighting in zip(line, weightings):
             utilisation = gates.get((group, Method(model, weighting), name))
@@ -69,9 +81,9 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
                 _draw(axis, utilisation, list(look.tasks.values()))
         for axis in line[1:]:
             axis.tick_params(labelleft=False)
-        line[0].set_ylabel(f"{titles[group]}\n{plain(model)}\n{plain(name)}", size=8, color=INK)
+        label_row(line[0], titles[group], short(model), short(name))
     for axis, weighting in zip(axes[0], weightings):
-        axis.set_title(plain(weighting), size=9, color=INK)
+        axis.set_title(short(weighting), size=9, color=INK)
     for axis in axes[-1]:
         axis.set_xlabel("expert", size=8, color=INK)
     return figure

@@ -14,11 +14,12 @@ from mtl.report.figure import (
     model_handles,
     panels,
     plain,
+    short,
     short_titles,
     weighting_handles,
 )
 from mtl.report.summary import NO_VALUE, GroupSummary, Measure, MethodSummary
-from mtl.report.words import METRIC_NAMES, METRIC_UNITS, method_name, metric_name
+from mtl.report.words import METRIC_NAMES, METRIC_UNITS, metric_name
 
 MAX_TASKS = 3
 
@@ -45,21 +46,27 @@ def plot_tasks(groups: tuple[GroupSummary, ...], look: Look) -> Figure | None:
     rows = -(-len(shown) // columns)
     baselines = {group.baseline for group in groups if group.baseline}
     methods = {row.method for group in groups for row in group.methods} - baselines
-    handles = model_handles(look, (m.model for m in methods))
-    handles += weighting_handles(look, (m.weighting for m in methods), line=False)
-    for baseline in sorted(baselines):
-        label = plain(f"{method_name(baseline)} (baseline)")
-        handles.append(Line2D([], [], ls="", marker="+", ms=11, mew=2, color=INK, label=label))
-    title = "Gain over single-task" if baselines else "Primary metrics"
+    model_legend = model_handles(look, (m.model for m in methods))
+    for model in sorted({baseline.model for baseline in baselines}):
+        cross = Line2D([], [], ls="", marker="+", ms=11, mew=2, color=INK, label=plain(model))
+        model_legend.append(cross)
+    weighting_legend = weighting_handles(look, (m.weighting for m in methods), line=False)
+    title = "Primary metrics, test split, 95 % intervals over seeds; up and right is better"
+    if baselines:
+        title = "Gain over single-task, test split, 95 % intervals over seeds; shaded: better on both"
+    titles = short_titles(group.group for group in groups)
+    title_lines = max(text.count("\n") + 1 for text in titles.values())
     figure, axes = panels(
         rows,
         columns,
-        title=f"{title}, test split, 95 % intervals over seeds; up and right is better{note}",
-        handles=handles,
+        title=title + note,
+        legends=[model_legend, weighting_legend],
         height=3.0,
         wrap=len(shown),
+        left=1.0,
+        gap_x=1.0,
+        gap_y=0.75 + 0.16 * title_lines,
     )
-    titles = short_titles(group.group for group in groups)
     for axis, (group, (x, y)) in zip(axes.flat, shown):
         for row in group.methods:
             _draw(axis, group, row, x, y, look)
@@ -67,7 +74,6 @@ def plot_tasks(groups: tuple[GroupSummary, ...], look: Look) -> Figure | None:
         axis.set_title(titles[group.group], size=9, color=INK)
         axis.set_xlabel(_axis_name(group, x), size=9, color=INK)
         axis.set_ylabel(_axis_name(group, y), size=9, color=INK)
-    figure.subplots_adjust(hspace=0.35, wspace=0.3)
     return figure
 
 
@@ -111,23 +117,15 @@ def _frame(axis: Axes, group: GroupSummary, x: Measure, y: Measure) -> None:
         return
     axis.axhline(0, color="#999999", lw=0.8, zorder=1)
     axis.axvline(0, color="#999999", lw=0.8, zorder=1)
-    corners = {(0.98, 0.97): "both better", (0.02, 0.03): "both worse"}
-    for (right, up), text in corners.items():
-        axis.text(
-            right,
-            up,
-            text,
-            transform=axis.transAxes,
-            ha="right" if right > 0.5 else "left",
-            va="top" if up > 0.5 else "bottom",
-            size=8,
-            color="#777777",
-        )
+    (_, right), (_, top) = axis.get_xlim(), axis.get_ylim()
+    axis.fill_between([0, right], 0, top, color="#009e73", alpha=0.07, lw=0, zorder=0)
+    axis.set_xlim(right=right)
+    axis.set_ylim(top=top)
 
 
 def _axis_name(group: GroupSummary, measure: Measure) -> str:
     task, metric = measure
     if group.baseline is None:
-        return plain(f"{task}: {metric_name(metric, unit=True)}")
+        return f"{short(task)}\n{metric_name(metric, unit=True)}"
     unit = f" ({METRIC_UNITS[metric]})" if metric in METRIC_UNITS else ""
-    return plain(f"{task}: gain in {METRIC_NAMES.get(metric, metric)}{unit}, better →")
+    return f"{short(task)}\ngain in {METRIC_NAMES.get(metric, metric)}{unit}, better →"

@@ -5,7 +5,7 @@ import itertools
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mtl.report.figure import INK, Look, cut, panels, plain, short_titles
+from mtl.report.figure import INK, Look, cut, label_margin, label_row, panels, plain, short, short_titles
 from mtl.report.summary import GroupSummary
 from mtl.report.trajectory import trajectories
 from mtl.report.workdir import Method, Study
@@ -40,14 +40,16 @@ def plot_weights(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> 
         Line2D([], [], color=colour, ls=dashes[task], lw=2, label=plain(task))
         for task, colour in look.tasks.items()
     ]
+    titles = short_titles(group.group for group in groups)
     figure, axes = panels(
         len(rows),
         len(weightings),
         title=f"Task weights applied during training, mean and 95 % interval over seeds{note}",
-        handles=handles,
+        legends=[handles],
         height=1.3,
+        left=label_margin(titles, 2),
+        gap_x=0.5,
     )
-    titles = short_titles(group.group for group in groups)
     for line, (group, model) in zip(axes, rows):
         for axis, weighting in zip(line, weightings):
             for task, colour in look.tasks.items():
@@ -58,9 +60,9 @@ def plot_weights(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> 
             if axis.lines:
                 low, high = axis.get_ylim()
                 axis.set_ylim(min(0.0, low), high + 0.1 * (high - min(0.0, low)))
-        line[0].set_ylabel(f"{titles[group.group]}\n{plain(model)}\nweight", size=8, color=INK)
+        label_row(line[0], titles[group.group], short(model), "weight")
     for axis, weighting in zip(axes[0], weightings):
-        axis.set_title(plain(weighting), size=9, color=INK)
+        axis.set_title(short(weighting), size=9, color=INK)
     for axis in axes[-1]:
         axis.set_xlabel("training step", size=8, color=INK)
     return figure

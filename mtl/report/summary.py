@@ -122,10 +122,10 @@ def best_mean(intervals: list[Interval], higher: bool) -> float:
       higher: whether higher is better.
 
     Returns:
-      The mean; NaN for an empty column.
+      The mean; NaN for a column without rivals.
     """
     means = np.array([i.mean for i in intervals])
-    if np.isnan(means).all():
+    if np.count_nonzero(~np.isnan(means)) < 2:
         return math.nan
     return float(np.nanmax(means) if higher else np.nanmin(means))
 

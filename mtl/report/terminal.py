@@ -3,7 +3,7 @@
 import math
 import textwrap
 
-from mtl.metrics import HIGHER_IS_BETTER
+from mtl.metrics import HIGHER_IS_BETTER, Interval
 from mtl.report.summary import LEVEL, NO_VALUE, GroupSummary, Measure, best_mean
 from mtl.report.verdict import Verdict
 from mtl.report.words import decimals, group_title, interval_text, metric_name
@@ -42,10 +42,10 @@ def terminal_text(
             )
         )
     reference = next((g.baseline.model for g in groups if g.baseline), "")
-    legend = "* best mean"
+    legend = "* best mean" if any(len(group.methods) > 1 for group in groups) else ""
     if reference:
         legend += f"   ▲ ▼ better, worse than {reference} (adjusted p < {LEVEL:g})"
-    return "\n\n".join([*(p for p in parts if p), legend])
+    return "\n\n".join(part for part in (*parts, legend) if part)
 
 
 def _table(group: GroupSummary) -> list[str]:
@@ -90,6 +90,6 @@ def _delta_column(group: GroupSummary) -> list[str]:
 
 
 def _rank_column(group: GroupSummary) -> list[str]:
-    ranks = [row.mean_rank for row in group.methods]
-    best = min((r for r in ranks if not math.isnan(r)), default=math.nan)
-    return ["rank ↓"] + ["–" if math.isnan(r) else f"{r:.1f}" + ("*" if r == best else "") for r in ranks]
+    ranks = [Interval(row.mean_rank, math.nan, math.nan, 0) for row in group.methods]
+    best = best_mean(ranks, higher=False)
+    return ["rank ↓"] + [interval_text(rank, 1) + ("*" if rank.mean == best else "") for rank in ranks]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from mtl.metrics import PRIMARY
 from mtl.report.summary import LEVEL, Comparison, GroupSummary, Measure
-from mtl.report.words import group_title, method_list, method_name, p_text
+from mtl.report.words import METRIC_NAMES, group_title, method_list, method_name, p_text
 from mtl.report.workdir import Method, Study, number
 
 MIN_SEEDS = 3
@@ -64,7 +64,8 @@ def _differences(study: Study, group: GroupSummary) -> list[str]:
     if group.best_static is not None:
         table = {row.method: row.versus_static for row in group.methods if row.versus_static}
         name = method_name(group.best_static)
-        lines.append(f"Best static weights, chosen on validation: {name}.")
+        if table:
+            lines.append(f"Best static weights, chosen on validation: {name}.")
         lines += _against(name, table, group.primary)
     seesaw = [row.method for row in group.methods if row.seesaw]
     if seesaw:
@@ -129,14 +130,18 @@ def _residuals(study: Study, group: GroupSummary) -> list[str]:
     ]
 
 
-def primary_note() -> str:
+def primary_note(study: Study) -> str:
     """Says on what the comparison stands.
+
+    Args:
+      study: the study.
 
     Returns:
       One sentence.
     """
-    kinds = ", ".join(f"{metric} for {kind} tasks" for kind, metric in PRIMARY.items())
+    kinds = sorted({task.kind for task in study.tasks})
+    names = ", ".join(f"{METRIC_NAMES.get(PRIMARY[k], PRIMARY[k])} for {k} tasks" for k in kinds)
     return (
-        f"Test split, primary metrics ({kinds}), paired t-tests over seeds, Holm-adjusted within each "
-        f"group over methods × tasks, level {LEVEL:g}."
+        f"Test split; primary metric: {names}. Paired t-tests over seeds, Holm-adjusted over methods × "
+        f"tasks within each grid point, level {LEVEL:g}."
     )

@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,4 +27,20 @@ def write_file(path: Path, content: bytes) -> None:
             f"cannot write {path}: {error.strerror}; free space or choose another --workdir"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is gone after the rename
+            temporary.unlink()
+
+
+def remove_file(path: Path) -> None:
+    """Removes a file that would no longer be true; it may be absent.
+
+    Args:
+      path: the file.
+
+    Raises:
+      InputError: the file is there and cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot remove {path}: {error.strerror}; remove it by hand") from error

@@ -168,6 +168,14 @@ def test_a_damaged_prepared_set_says_what_to_delete(folders):
         load("census", **folders)
 
 
+def test_a_raw_file_damaged_after_the_preparation_is_named(folders):
+    load("census", **folders)
+    path = raw(folders)
+    path.write_bytes(cut_gzip(path.read_bytes()))
+    with pytest.raises(InputError, match=r"census-income\.data\.gz: cannot be read"):
+        load("census", **folders)
+
+
 def test_the_set_loads_once_the_mistake_is_mended(folders, refused):
     path = raw(folders)
     content = path.read_bytes()

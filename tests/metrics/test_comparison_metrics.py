@@ -142,9 +142,7 @@ def test_holm_by_hand():
 
 
 def test_holm_ignores_untested_comparisons():
-    np.testing.assert_allclose(
-        metrics.holm([0.01, math.nan, 0.03]), [0.02, math.nan, 0.03], rtol=1e-12
-    )
+    np.testing.assert_allclose(metrics.holm([0.01, math.nan, 0.03]), [0.02, math.nan, 0.03], rtol=1e-12)
     with pytest.raises(InputError, match="p_values"):
         metrics.holm([1.5])
 

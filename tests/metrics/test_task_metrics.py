@@ -79,9 +79,7 @@ def test_log_loss_by_hand_and_at_the_extremes():
     assert metrics.log_loss([1000.0], [0]) == 1000.0
     # Far below the resolution of 1 - p: log1p(exp(-50)).
     assert metrics.log_loss([50.0], [1]) == pytest.approx(math.exp(-50), rel=1e-12)
-    assert metrics.multiclass_log_loss([[50.0, 0.0]], [0]) == pytest.approx(
-        math.exp(-50), rel=1e-12
-    )
+    assert metrics.multiclass_log_loss([[50.0, 0.0]], [0]) == pytest.approx(math.exp(-50), rel=1e-12)
 
 
 def test_probabilistic_metrics_equal_scikit_learn():
@@ -101,9 +99,7 @@ def test_binary_metrics_are_the_two_class_case():
     rng = np.random.default_rng(2)
     logit, label = rng.normal(size=30), rng.integers(0, 2, 30)
     two = np.stack([np.zeros(30), logit], axis=1)
-    assert metrics.multiclass_log_loss(two, label) == pytest.approx(
-        metrics.log_loss(logit, label), rel=1e-13
-    )
+    assert metrics.multiclass_log_loss(two, label) == pytest.approx(metrics.log_loss(logit, label), rel=1e-13)
     assert metrics.multiclass_accuracy(two, label) == metrics.accuracy(logit, label)
 
 
@@ -134,9 +130,7 @@ def test_regression_equals_scikit_learn():
 def test_float32_outputs_are_averaged_in_float64():
     prediction = np.full(200_000, 0.1, np.float32)
     expected = float(np.float32(0.1)) ** 2
-    assert metrics.mse(prediction, np.zeros(200_000, np.float32)) == pytest.approx(
-        expected, rel=1e-12
-    )
+    assert metrics.mse(prediction, np.zeros(200_000, np.float32)) == pytest.approx(expected, rel=1e-12)
 
 
 TASKS = [

@@ -21,6 +21,8 @@ URL = "https://archive.ics.uci.edu/static/public/117/census+income+kdd.zip"
 LICENCE = "CC BY 4.0"
 CITATION = "Census-Income (KDD) [Data set], 2000, UCI Machine Learning Repository, 10.24432/C5N30T"
 TIMEOUT_SECONDS = 10.0
+UNREADABLE = (OSError, EOFError, zlib.error, UnicodeDecodeError)
+"""What a damaged or truncated file raises while it is read."""
 
 
 class RawFile(NamedTuple):
@@ -149,11 +151,8 @@ def rows(path: Path) -> Iterator[tuple[list[float], list[str]]]:
             for line in lines:
                 number += 1
                 yield _row(f"{path}, line {number}", line)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}, after line {number}: cannot be read, the file is damaged or truncated "
-            f"({' '.join(str(error).split())}); fetch it again from {HOMEPAGE}"
-        ) from error
+    except UNREADABLE as error:
+        raise _damaged(f"{path}, after line {number}", error) from error
     if number == 0:
         raise InputError(f"{path}: is empty; fetch it again from {HOMEPAGE}")
 
@@ -188,15 +187,28 @@ def _quantity(where: str, column: str, text: str) -> float:
     raise InputError(f"{where}, column {column!r}: {text!r} is not a finite number >= 0")
 
 
+def _damaged(where: str, error: Exception) -> InputError:
+    return InputError(
+        f"{where}: cannot be read, the file is damaged or truncated "
+        f"({' '.join(str(error).split())}); fetch it again from {HOMEPAGE}"
+    )
+
+
 def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file's content; a `.gz` is decompressed first.
+    """Returns the SHA-256 of a raw file's content; a `.gz` is decompressed first.
 
     Args:
-      path: the file; one that `rows` has read without an error.
+      path: the file.
 
     Returns:
       64 hexadecimal digits.
+
+    Raises:
+      InputError: the file is damaged or truncated.
     """
     opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    try:
+        with opener(path, "rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except UNREADABLE as error:
+        raise _damaged(str(path), error) from error

@@ -1,0 +1,23 @@
+"""Settings of all tests: a persistent compilation cache, deterministic hypothesis."""
+
+import os
+from pathlib import Path
+
+# Before jax is imported: compiled programs are kept between runs of the suite.
+CACHE = Path(__file__).parents[1] / ".cache" / "xla"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("suite")
+
+
+@pytest.fixture()
+def x64():
+    """Runs a test in float64."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,82 @@
+"""One small schema and batch, and every preset on it with random parameters."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl.data.dataset import IdColumn, Schema
+from mtl.models import PRESETS, MultiTaskModel, build_model
+from mtl.tasks import Task
+
+B = 12
+SCHEMA = Schema(
+    id_columns=(IdColumn("colour", 4), IdColumn("shape", 6)),
+    numeric_columns=("height", "width", "depth"),
+    tasks=(
+        Task("click"),
+        Task("digit", "multiclass", 10),
+        Task("buy", parents=("click",)),
+        Task("stars", "regression", parents=("click", "buy")),
+    ),
+)
+
+
+class Case(NamedTuple):
+    name: str
+    model: MultiTaskModel
+    params: Any
+    batch: dict[str, jax.Array]
+
+
+def make_batch(schema, seed=0):
+    rng = np.random.default_rng(seed)
+    ids = [rng.integers(0, c.vocab_size, size=B) for c in schema.id_columns]
+    return {
+        "ids": jnp.asarray(np.array(ids, np.int32).reshape(-1, B).T),
+        "numeric": jnp.asarray(rng.normal(size=(B, len(schema.numeric_columns))), jnp.float32),
+        "labels": jnp.zeros((B, len(schema.tasks))),
+    }
+
+
+def random_params(model, batch, seed=0):
+    """Every entry is drawn, biases included, so that no unit of the network is idle by chance."""
+    rng = np.random.default_rng(seed)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), batch)["params"]
+    return jax.tree.map(lambda p: jnp.float32(rng.normal(size=p.shape) * 0.5), shapes)
+
+
+@functools.cache
+def make_case(name):
+    spec = {"name": name, "embedding_dim": 2, "tower_features": (5,)}
+    model = build_model(spec, SCHEMA)
+    batch = make_batch(SCHEMA)
+    return Case(name, model, random_params(model, batch), batch)
+
+
+@pytest.fixture(params=PRESETS)
+def case(request):
+    return make_case(request.param)
+
+
+@pytest.fixture
+def preset():
+    return make_case
+
+
+@pytest.fixture
+def schema():
+    return SCHEMA
+
+
+@pytest.fixture
+def batch_of():
+    return make_batch
+
+
+@pytest.fixture
+def params_of():
+    return random_params

@@ -1,0 +1,204 @@
+"""What holds for every preset: shapes, who moves whose outputs, the tap, dtypes, stacking."""
+
+import functools
+import re
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl.layers import fused_ids, gather
+from mtl.models import build_model, zero_perturbations
+from mtl.tasks import Task, task_graph
+
+OUTPUTS = (1, 10, 1, 1)
+PARENTS = ((), (), (0,), (0, 2))
+DESCENDANTS = {0: {0, 2, 3}, 1: {1}, 2: {2, 3}, 3: {3}}
+
+# Besides towers and transfer; "" is everything. Experts of PLE's lower levels also feed the shared branch.
+PRIVATE = {
+    "single_task": "",
+    "mmoe": "extractor/gate",
+    "dbmtl2": "extractor/gate",
+    "cgc": "extractor/level1/task_",
+    "ple": "extractor/level1/task_gate|extractor/level2/task_",
+}
+
+TAPPED = {
+    "shared_bottom": "extractor/bottom/dense0/bias",
+    "dbmtl1": "extractor/bottom/dense0/bias",
+    "mmoe": "extractor/experts/dense0/bias",
+    "cgc": "extractor/level1/shared_experts/dense0/bias",
+    "ple": "extractor/level2/shared_experts/dense0/bias",
+}
+
+
+def apply(case, params=None, **kwargs):
+    variables = {"params": case.params if params is None else params}
+    return jax.jit(functools.partial(case.model.apply, **kwargs))(variables, case.batch)
+
+
+def test_outputs_have_one_row_per_task_and_zero_padding(case):
+    outputs = np.asarray(apply(case))
+    assert outputs.shape == (4, 12, 10)
+    assert outputs.dtype == np.float32
+    for t, k in enumerate(OUTPUTS):
+        assert np.all(outputs[t, :, :k] != 0)
+        np.testing.assert_array_equal(outputs[t, :, k:], 0)
+
+
+def is_private(path, model_name):
+    """Whether a parameter's leading axis tells tasks apart, so that each slice has one owner."""
+    private = r"towers/|transfer/|" + PRIVATE.get(model_name, "$")
+    return re.match(private, path) is not None
+
+
+def expected_readers(path, owner, bayesian):
+    """The tasks whose outputs task `owner`'s slice of a private parameter must move."""
+    if path.endswith("parent_kernel") and not PARENTS[owner]:
+        return set()
+    return DESCENDANTS[owner] if bayesian and "heads" not in path else {owner}
+
+
+def test_a_private_slice_moves_its_own_task_and_that_tasks_descendants_only(case):
+    direction = jnp.float32(np.random.default_rng(3).normal(size=(4, 12, 10)))
+
+    def readings(params):
+        return jnp.sum(case.model.apply({"params": params}, case.batch) * direction, axis=(1, 2))
+
+    jacobian = jax.jit(jax.jacrev(readings))(case.params)
+    num_private = num_shared = 0
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(jacobian):
+        path = "/".join(key.key for key in keys)
+        moves = np.asarray(leaf) != 0
+        if not is_private(path, case.name):
+            num_shared += 1
+            assert moves.reshape(4, -1).any(axis=1).all(), path
+            continue
+        num_private += 1
+        for owner in range(4):
+            readers = set(np.flatnonzero(moves[:, owner].reshape(4, -1).any(axis=1)))
+            assert readers == expected_readers(path, owner, "dbmtl" in case.name), (path, owner)
+    assert num_private > 0
+    assert (num_shared > 0) == (case.name != "single_task")
+
+
+@pytest.mark.parametrize("name", ["single_task", "ple", "dbmtl2"])
+def test_experts_and_tasks_start_different(preset, name):
+    case = preset(name)
+    params = jax.jit(case.model.init)(jax.random.key(0), case.batch)["params"]
+    for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
+        name = keys[-1].key
+        if not name.endswith("kernel") or leaf.ndim < 3:
+            continue
+        flat = np.asarray(leaf).reshape(-1, leaf.shape[-2] * leaf.shape[-1])
+        assert len(np.unique(flat, axis=0)) == len(flat), keys
+
+
+def test_given_rows_make_the_tables_unnecessary(case):
+    encoder = case.model.encoder
+    ids = fused_ids(case.batch["ids"], encoder.vocab_sizes)
+    rows = gather(case.params["encoder"]["tables"], ids)
+    rest = {part: tree for part, tree in case.params.items() if part != "encoder"}
+    np.testing.assert_allclose(apply(case, rest, rows=rows), apply(case), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_computes_close_to_float32_and_returns_float32(case, schema):
+    spec = {"name": case.name, "embedding_dim": 2, "tower_features": (5,)}
+    model = build_model(spec, schema, dtype=jnp.bfloat16)
+    outputs = apply(case._replace(model=model))
+    assert outputs.dtype == jnp.float32
+    expected = np.asarray(apply(case))
+    np.testing.assert_allclose(outputs, expected, atol=0.05 * np.abs(expected).max())
+    assert np.any(np.asarray(outputs) != expected)
+
+
+def test_no_implicit_promotion_of_dtypes(case):
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(case.model.apply, {"params": case.params}, case.batch)
+
+
+def test_runs_can_be_stacked(case, params_of):
+    other = params_of(case.model, case.batch, seed=1)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), case.params, other)
+    outputs = jax.jit(jax.vmap(lambda p: case.model.apply({"params": p}, case.batch)))(stacked)
+    np.testing.assert_allclose(outputs[0], apply(case), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs[1], apply(case, other), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name, path", TAPPED.items())
+def test_gradient_at_the_tap_is_the_gradient_of_its_inputs(preset, name, path):
+    """With all its units active, a layer's bias gradient is the row sum of that at its output."""
+    case = preset(name)
+    flat = flax.traverse_util.flatten_dict(case.params, sep="/")
+    params = flax.traverse_util.unflatten_dict({**flat, path: flat[path] + 100.0}, sep="/")
+    zeros = zero_perturbations(case.model, params, case.batch)
+
+    def loss(params, perturbations):
+        variables = {"params": params, "perturbations": perturbations}
+        return jnp.mean(jnp.sin(case.model.apply(variables, case.batch)))
+
+    grads, at_tap = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, zeros)
+    (tap,) = jax.tree.leaves(at_tap)
+    bias = flax.traverse_util.flatten_dict(grads, sep="/")[path]
+    assert np.abs(tap).max() > 1e-6
+    np.testing.assert_allclose(np.sum(tap, axis=-2), bias, rtol=1e-3, atol=1e-6)
+
+
+def test_gradient_at_omoes_tap_is_that_of_the_mixture(preset):
+    """Towers and heads written out as a function of the mixture."""
+    case = preset("omoe")
+    params, (zeros,) = case.params, jax.tree.leaves(zero_perturbations(case.model, case.params, case.batch))
+
+    def loss(zeros):
+        perturbations = {"extractor": {"representation": zeros}}
+        variables = {"params": params, "perturbations": perturbations}
+        return jnp.sum(jnp.sin(case.model.apply(variables, case.batch))[0, :, 0])
+
+    def tail(mixture):
+        tower, head = params["towers"]["dense0"], params["transfer"]["heads"]["dense"]
+        h = jax.nn.relu(mixture @ tower["kernel"][0] + tower["bias"][0])
+        return jnp.sum(jnp.sin(h @ head["kernel"][0, :, 0] + head["bias"][0, 0]))
+
+    x = case.model.encoder.apply({"params": params["encoder"]}, case.batch["ids"], case.batch["numeric"])
+    mixture = case.model.extractor.apply({"params": params["extractor"]}, x)[0]
+    np.testing.assert_allclose(jax.grad(loss)(zeros), jax.grad(tail)(mixture), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_the_tap_changes_nothing(preset, train):
+    for name in ("shared_bottom", "omoe", "mmoe", "ple"):
+        case = preset(name)
+        zeros = zero_perturbations(case.model, case.params, case.batch)
+        run = jax.jit(functools.partial(case.model.apply, train=train))
+        tapped = run({"params": case.params, "perturbations": zeros}, case.batch)
+        plain = run({"params": case.params}, case.batch)
+        np.testing.assert_allclose(plain, tapped, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("missing", ["id_columns", "numeric_columns"])
+def test_a_missing_column_group_is_no_trouble(case, schema, batch_of, params_of, missing):
+    schema = schema._replace(**{missing: ()})
+    model = build_model(case.name, schema)
+    batch = batch_of(schema)
+    params = params_of(model, batch)
+    assert ("encoder" in params) == (missing != "id_columns")
+    outputs = jax.jit(model.apply)({"params": params}, batch)
+    assert outputs.shape == (4, 12, 10)
+    assert np.all(np.isfinite(outputs))
+
+
+def test_the_graph_of_the_descendants_above_is_the_schemas(schema):
+    assert task_graph(schema.tasks) == PARENTS
+    assert tuple(task.num_outputs for task in schema.tasks) == OUTPUTS
+
+
+def test_a_single_task_is_enough(case, schema, batch_of, params_of):
+    schema = schema._replace(tasks=(Task("click"),))
+    model = build_model(case.name, schema)
+    batch = batch_of(schema)
+    outputs = jax.jit(model.apply)({"params": params_of(model, batch)}, batch)
+    assert outputs.shape == (1, 12, 1)
+    assert np.all(np.isfinite(outputs))

@@ -1,0 +1,155 @@
+"""A report from result files: whole, safe, repeatable, quick."""
+
+import json
+import re
+import time
+from html.parser import HTMLParser
+
+import pytest
+from fake_workdir import TASKS, make_workdir
+from matplotlib.image import imread
+
+from mtl.errors import InputError
+from mtl.report import build
+
+PLOTS = ("tasks", "delta", "curves", "weights", "gates")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = make_workdir(tmp_path_factory.mktemp("built") / "study")
+    start = time.perf_counter()
+    text = build(folder)
+    return folder, text, time.perf_counter() - start
+
+
+def outputs(folder):
+    paths = [folder / "summary.csv", folder / "report.html", *(folder / "plots").iterdir()]
+    return {path.name: path.read_bytes() for path in sorted(paths)}
+
+
+def small(folder, **changes):
+    choices = {"models": ("single_task", "mmoe"), "weightings": ("static",), "hparams": ("",)}
+    return make_workdir(folder, **{**choices, **changes})
+
+
+class Page(HTMLParser):
+    """Collects tags with their attributes."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags = []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+
+def test_writes_everything_in_time(built):
+    folder, text, seconds = built
+    assert set(outputs(folder)) == {"summary.csv", "report.html", *(f"{name}.png" for name in PLOTS)}
+    for name in outputs(folder):
+        assert name in text
+    assert "best mean" in text
+    assert "Best static weights, chosen on validation" in text
+    assert seconds < 8
+    assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
+
+
+def test_plots_are_pictures_with_something_on_them(built):
+    for name in PLOTS:
+        image = imread(built[0] / "plots" / f"{name}.png")
+        assert image.shape[1] > 600
+        inked = (image[..., :3].min(axis=2) < 0.9).mean()
+        assert 0.005 < inked < 0.6, name
+
+
+def test_rebuilding_changes_nothing(built):
+    before = outputs(built[0])
+    assert build(built[0]) == built[1]
+    assert outputs(built[0]) == before
+
+
+def test_the_page_is_self_contained(built):
+    html = (built[0] / "report.html").read_text()
+    tags = Page(html).tags
+    images = [attrs["src"] for tag, attrs in tags if tag == "img"]
+    assert len(images) == len(PLOTS)
+    assert all(src.startswith("data:image/png;base64,") for src in images)
+    assert not re.search(r"https?://|@import|<link|<script src|url\(", html)
+    links = [attrs["href"] for tag, attrs in tags if tag == "a"]
+    assert "results.csv" in links
+    assert all((built[0] / link).is_file() for link in links)
+
+
+def test_names_from_files_are_escaped(tmp_path):
+    nasty = '<script>alert("x")</script>&$a_b$'
+    task = {"name": nasty, "kind": "binary", "num_classes": 2, "parents": []}
+    folder = small(tmp_path / "s", tasks=(task, TASKS[1]), models=("single_task", nasty), name=nasty)
+    build(folder)
+    html = (folder / "report.html").read_text()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;$a_b$" in html
+    assert [tag for tag, _ in Page(html).tags].count("script") == 1
+
+
+def test_plots_without_content_are_skipped_and_old_ones_removed(tmp_path):
+    folder = small(tmp_path / "s")
+    build(folder)
+    assert (folder / "plots" / "gates.png").exists()
+    small(folder, gates=False, models=("mmoe",))
+    text = build(folder)
+    names = {path.name for path in (folder / "plots").iterdir()}
+    assert names == {"tasks.png", "curves.png", "weights.png"}
+    assert "gates" not in text
+    assert "No single_task run in this group" in text
+
+
+def test_one_run_of_one_task(tmp_path):
+    folder = small(tmp_path / "s", models=("mmoe",), seeds=1, tasks=TASKS[:1])
+    text = build(folder)
+    assert "Better" not in text
+    assert not (folder / "plots" / "tasks.png").exists()
+    assert (folder / "plots" / "curves.png").exists()
+
+
+def test_missing_numbers_do_not_break_a_plot(tmp_path):
+    folder = small(tmp_path / "s")
+    path = folder / "metrics.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if record["kind"] == "train" and record["model"] == "mmoe":
+            record["loss"]["click"] = None
+            record["weight"]["click"] = None
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    csv = folder / "results.csv"
+    csv.write_text(re.sub(r"(mmoe,.*,test,minutes,rmse,)[\d.]+", r"\1", csv.read_text()))
+    assert "Without a value (undefined metric or failed seed): mmoe × static on minutes" in build(folder)
+
+
+def test_many_tasks_keep_the_table_narrow(tmp_path):
+    tasks = tuple({"name": f"task_{i}", "kind": "regression", "num_classes": 2} for i in range(9))
+    text = build(small(tmp_path / "s", tasks=tasks, seeds=3))
+    assert "and 3 more tasks in summary.csv" in text
+    assert "task_8 RMSE" in (tmp_path / "s" / "report.html").read_text()
+
+
+def test_published_figures_stand_beside_ours(tmp_path):
+    tasks = tuple({"name": name, "kind": "binary"} for name in ("income", "never_married"))
+    folder = small(tmp_path / "s", tasks=tasks, reference="census_income")
+    build(folder)
+    html = (folder / "report.html").read_text()
+    start = html.index("Published figures")
+    row = next(line for line in html[start:].splitlines() if ">0.9359<" in line and "<td>mmoe" in line)
+    assert re.search(r"0\.8\d+ ± [\d.]+ \(static\)", row)
+    assert ">0.7460<" in html  # as printed, with its trailing zero
+    small(folder, tasks=tasks, reference="no_such_table")
+    with pytest.raises(InputError, match="unknown published table 'no_such_table'"):
+        build(folder)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    folder = small(tmp_path / "s")
+    (folder / "plots").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match=r"cannot write .*plots"):
+        build(folder)
