@@ -26,8 +26,13 @@ def get_config() -> config_dict.ConfigDict:
             "resample": True,
         },
         models=("single_task", "shared_bottom", "omoe", "mmoe", "ple", "dbmtl2"),
-        weightings=("static", "uwl", "mgda", "pe_ltr"),
+        weightings=(
+            "static",
+            "uwl",
+            "mgda",
+            {"name": "pe_ltr", "label": "pe_ltr", "floors": (0.3, 0.3)},
+        ),
         seeds=3,
-        train={"batch_size": 256, "learning_rate": 3e-3, "steps": 600, "eval_every": 100},
+        train={"batch_size": 256, "learning_rate": 3e-3, "steps": 400, "eval_every": 50},
         sweep={"dataset": {"correlation": (0.5, 0.9, 1.0)}},
     )

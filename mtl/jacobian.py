@@ -322,7 +322,10 @@ def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
     sliced = [i for i, x in enumerate(leaves) if jnp.shape(x)[:1] == (num_tasks,)]
     pairs += [(i, t) for i in sliced for t in range(num_tasks)]
     probes = jnp.asarray(pairs, jnp.int32)
-    hits = np.asarray(jax.jit(lambda ps: jax.lax.map(lambda p: probe(p[0], p[1]), ps))(probes))
+    # Runs once: a quick compilation is worth more than fast code.
+    quick = {"xla_backend_optimization_level": 0}
+    run = jax.jit(lambda ps: jax.lax.map(lambda p: probe(p[0], p[1]), ps), compiler_options=quick)
+    hits = np.asarray(run(probes))
     tasks = list(hits[: len(leaves)])
     blind = [t for t in range(num_tasks) if not any(leaf[t] for leaf in tasks)]
     if blind:

@@ -35,13 +35,13 @@ def gate_statistics(weights: Array) -> dict[str, Array]:
 
     Returns:
       `entropy [G]`, the mean over rows of −Σ w log w in nats (log E when uniform, 0 when polarised);
-      `utilisation_mean [G, E]` and `utilisation_sd [G, E]`, mean and population standard deviation of
+      `utilisation [G, E]` and `utilisation_sd [G, E]`, mean and population standard deviation of
       each weight over rows; `polarised [G]`, the share of rows whose largest weight exceeds 0.95
       (always 1 for a single expert).
     """
     return {
         "entropy": jnp.mean(jnp.sum(jax.scipy.special.entr(weights), axis=-1), axis=-1),
-        "utilisation_mean": jnp.mean(weights, axis=1),
+        "utilisation": jnp.mean(weights, axis=1),
         "utilisation_sd": jnp.std(weights, axis=1),
         "polarised": jnp.mean(jnp.max(weights, axis=-1) > POLARISED, axis=-1, dtype=jnp.float32),
     }

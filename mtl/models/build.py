@@ -2,20 +2,22 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from mtl.data.dataset import Schema
 from mtl.errors import InputError, unknown_name
 from mtl.extractors import EXTRACTORS, SingleTask
 from mtl.layers import Encoder, StackedMLP
 from mtl.models.model import MultiTaskModel
 from mtl.tasks import task_graph
 from mtl.transfers import TRANSFERS
+
+if TYPE_CHECKING:  # Only for the annotation: models run without the data sets' dependencies.
+    from mtl.data import Schema
 
 PRESETS: dict[str, dict[str, str]] = {
     "single_task": {"extractor": "single_task", "transfer": "independent"},
@@ -33,7 +35,7 @@ _FROM_SCHEMA = ("num_tasks", "num_outputs", "parents", "dtype", "parent", "name"
 
 
 def build_model(
-    spec: str | Mapping[str, Any], schema: Schema, dtype: DTypeLike = jnp.float32
+    spec: str | Mapping[str, Any], schema: "Schema", dtype: DTypeLike = jnp.float32
 ) -> MultiTaskModel:
     """Builds a model for a data set.
 

@@ -113,8 +113,12 @@ class _Compiled:
         """Which leaves the tasks of a model share, found on a few training rows."""
         model = self.plan.models[index][2]
         batch = _probe_rows(self.plan.data[0][0].splits["train"])
-        params = jax.jit(model.init)({"params": jax.random.key(0), "dropout": jax.random.key(1)}, batch)
-        return find_ownership(model, self.plan.tasks, params["params"], batch).shared
+        keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+        shapes = jax.eval_shape(model.init, keys, batch)["params"]
+        # Any finite values do: what depends on what is a matter of structure.
+        draw = np.random.default_rng(0)
+        params = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
+        return find_ownership(model, self.plan.tasks, params, batch).shared
 
     def _make_train(self, index: int, weighting: int | None, settings: Any, budget: Any, axis: Any) -> Any:
         model = self.plan.models[index][2]

@@ -15,7 +15,14 @@ from mtl.tasks import Task
 from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate, selection_value
-from mtl.train.program import ChunkMetrics, ModelProgram, blocks, join, keep_best
+from mtl.train.program import (
+    QUICK_COMPILE,
+    ChunkMetrics,
+    ModelProgram,
+    blocks,
+    join,
+    keep_best,
+)
 from mtl.train.settings import Budget, TrainSettings
 from mtl.train.step import TrainState
 from mtl.types import Batch
@@ -151,7 +158,8 @@ def train_group(
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
     one_row = {k: v[:, :1] if data.data_axis == 0 else v[:1] for k, v in data.train.items()}
     params = program.init(roots, one_row)
-    state = TrainState(params, jax.vmap(optimizer.init)(params))
+    opt_state = jax.jit(jax.vmap(optimizer.init), compiler_options=QUICK_COMPILE)(params)
+    state = TrainState(params, opt_state)
     snapshot = Snapshot(state, params, _empty_log(num_runs))
     if folder is not None:
         snapshot = checkpoint.restore(folder / "last", snapshot) or snapshot

@@ -52,6 +52,10 @@ class ModelProgram(NamedTuple):
     diagnose: Callable[..., Any]
 
 
+QUICK_COMPILE = {"xla_backend_optimization_level": 0}
+"""For programs that run once: initialising PLE compiles in 0.5 s instead of 4.3 s."""
+
+
 def model_program(model: nn.Module, data_axis: int | None) -> ModelProgram:
     """Builds the functions of a model.
 
@@ -71,7 +75,7 @@ def model_program(model: nn.Module, data_axis: int | None) -> ModelProgram:
         return gate_diagnostics(model, params, rows)
 
     return ModelProgram(
-        init=jax.jit(jax.vmap(init, in_axes=(0, data_axis))),
+        init=jax.jit(jax.vmap(init, in_axes=(0, data_axis)), compiler_options=QUICK_COMPILE),
         predict=jax.jit(jax.vmap(predict, in_axes=(0, data_axis))),
         diagnose=jax.jit(jax.vmap(diagnose, in_axes=(0, data_axis))),
     )

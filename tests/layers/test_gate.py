@@ -50,7 +50,7 @@ def test_statistics_by_hand():
     stats = gate_statistics(weights)
     rows = [-0.96 * np.log(0.96) - 0.04 * np.log(0.04), -0.94 * np.log(0.94) - 0.06 * np.log(0.06)]
     np.testing.assert_allclose(stats["entropy"], [np.log(2) / 2, np.mean(rows)], rtol=1e-5)
-    np.testing.assert_allclose(stats["utilisation_mean"], [[0.75, 0.25], [0.95, 0.05]], rtol=1e-5)
+    np.testing.assert_allclose(stats["utilisation"], [[0.75, 0.25], [0.95, 0.05]], rtol=1e-5)
     np.testing.assert_allclose(stats["utilisation_sd"], [[0.25, 0.25], [0.01, 0.01]], rtol=1e-4)
     np.testing.assert_allclose(stats["polarised"], [0.5, 0.5])
 

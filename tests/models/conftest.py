@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.data.dataset import IdColumn, Schema
+from mtl.data import IdColumn, Schema
 from mtl.models import PRESETS, MultiTaskModel, build_model
 from mtl.tasks import Task
 

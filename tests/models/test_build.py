@@ -8,7 +8,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from mtl.data.dataset import IdColumn, Schema
+from mtl.data import IdColumn, Schema
 from mtl.errors import InputError
 from mtl.extractors import EXTRACTORS
 from mtl.models import PRESETS, build_model

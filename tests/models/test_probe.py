@@ -39,7 +39,7 @@ def test_every_gate_of_every_model_is_measured(case):
         assert {name: value.shape for name, value in diagnostics[gate].items()} == {
             "entropy": (num_gates,),
             "polarised": (num_gates,),
-            "utilisation_mean": (num_gates, num_experts),
+            "utilisation": (num_gates, num_experts),
             "utilisation_sd": (num_gates, num_experts),
         }
 

@@ -208,7 +208,7 @@ def test_uwl_is_not_clamped():
 
 def test_uwl_ignores_a_batch_without_rows():
     tx = weightings.uwl(2, optimizer=optax.sgd(0.1))
-    _, state = weights_of(tx, jnp.ones((2, 3)), jnp.array([0.0, 1.0]), steps=5)
+    _, state = weights_of(tx, jnp.ones((2, 3)), jnp.array([0.0, 3.0]), steps=5)
     assert float(state.log_variances[0]) == 0.0
     assert float(state.log_variances[1]) != 0.0
 
