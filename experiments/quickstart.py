@@ -23,6 +23,7 @@ def get_config() -> config_dict.ConfigDict:
             "num_train": 10_000,
             "num_val": 2_000,
             "num_test": 2_000,
+            "function_seed": 0,
             "resample": True,
         },
         models=("single_task", "shared_bottom", "omoe", "mmoe", "ple", "dbmtl2"),

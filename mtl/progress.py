@@ -2,9 +2,31 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def track(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    """Passes items on and shows how many have passed; silent when that takes a few seconds only.
+
+    Args:
+      items: what to pass on.
+      total: the number expected.
+      label: what is being done.
+
+    Yields:
+      The items.
+    """
+    with Progress(total, "items", quiet=True) as progress:
+        progress.label(label)
+        for item in items:
+            yield item
+            progress.advance(1)
 
 
 class Progress:
@@ -14,7 +36,9 @@ class Progress:
     `every_seconds`, and one at the end, so that logs stay readable.
     """
 
-    def __init__(self, total: int, unit: str, done: int = 0, every_seconds: float = 5.0):
+    def __init__(
+        self, total: int, unit: str, done: int = 0, every_seconds: float = 5.0, quiet: bool = False
+    ):
         """Starts the display.
 
         Args:
@@ -22,7 +46,9 @@ class Progress:
           unit: plural noun of the unit, such as "steps".
           done: units that were finished before (a resumed study); they do not count in the rate.
           every_seconds: shortest time between plain lines.
+          quiet: print no plain line at the end.
         """
+        self._quiet = quiet
         self.total, self.unit, self.done = total, unit, done
         self._first = done
         self._every = every_seconds
@@ -71,5 +97,5 @@ class Progress:
     ) -> None:
         if self._bar is not None:
             self._bar.close()
-        elif kind is None:
+        elif kind is None and not self._quiet:
             self._line()

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from mtl.data.cache import Facts, cached, data_folder, manual_folder
-from mtl.data.progress import progress
 from mtl.errors import InputError
+from mtl.progress import track
 from third_party import census_income_kdd as source
 
 ROWS_PER_READ = 8192
@@ -94,7 +94,7 @@ def _records(work: Path, raw: dict[str, Path]) -> dict[str, Any]:
     from third_party.census_income_kdd.builder import CensusIncomeKdd
 
     tfds.disable_progress_bar()
-    builder = CensusIncomeKdd(data_dir=work / "tfds", file_format="array_record", watch=progress)
+    builder = CensusIncomeKdd(data_dir=work / "tfds", file_format="array_record", watch=track)
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(manual_dir=raw["train"].parent)
@@ -104,7 +104,7 @@ def _records(work: Path, raw: dict[str, Path]) -> dict[str, Any]:
 
 def _chunks(part: str, records: Any) -> Iterator[pa.Table]:
     starts = range(0, len(records), ROWS_PER_READ)
-    for start in progress(starts, len(starts), f"census: packing {part}, blocks"):
+    for start in track(starts, len(starts), f"census: packing {part}, blocks of rows"):
         stop = min(start + ROWS_PER_READ, len(records))
         rows = records.__getitems__(range(start, stop))
         numeric = np.stack([row["numeric"] for row in rows])

@@ -25,6 +25,7 @@ def mmoe_synthetic(
     num_sines: int = 10,
     noise_std: float = 0.1,
     seed: int = 0,
+    function_seed: int | None = None,
 ) -> Dataset:
     """Draws regression tasks whose weight vectors have given cosines.
 
@@ -47,6 +48,8 @@ def mmoe_synthetic(
       num_sines: m >= 0; without sines the tasks are linear.
       noise_std: standard deviation of ε, in the labels' units.
       seed: seed of everything random.
+      function_seed: seed of U, α and β alone, to draw new rows of one and the same function; None takes
+        `seed`, so that every draw is another function.
 
     Returns:
       A data set with inputs x_1 … x_d (standard normal already) and tasks task_1 … task_T, labels in the
@@ -80,7 +83,11 @@ def mmoe_synthetic(
     seed = arguments.integer("seed", seed, 0)
     cosines = _correlation_matrix(correlation, num_tasks)
 
-    frame_seed, sine_seed, *split_seeds = np.random.SeedSequence(seed).spawn(2 + len(sizes))
+    if function_seed is not None:
+        function_seed = arguments.integer("function_seed", function_seed, 0)
+    function = seed if function_seed is None else function_seed
+    frame_seed, sine_seed = np.random.SeedSequence(function).spawn(2)
+    split_seeds = np.random.SeedSequence(seed).spawn(2 + len(sizes))[2:]
     weights = scale * _root(cosines) @ _frame(np.random.default_rng(frame_seed), num_tasks, dim)
     alpha, beta = np.random.default_rng(sine_seed).standard_normal((2, num_sines))
     splits = {
@@ -110,6 +117,7 @@ def mmoe_synthetic(
                 "num_sines": num_sines,
                 "noise_std": noise_std,
                 "seed": seed,
+                "function_seed": function,
             },
             "alpha": alpha.tolist(),
             "beta": beta.tolist(),

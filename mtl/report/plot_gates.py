@@ -25,7 +25,7 @@ from mtl.report.workdir import Group, Method, Study
 
 
 class Utilisation(NamedTuple):
-    """Gate weights at the selected step, averaged over seeds.
+    """Gate weights of one run at its selected step.
 
     Attributes:
       mean: `[G,E]` mean gate weight over rows.
@@ -68,8 +68,8 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
     figure, axes = panels(
         len(rows),
         len(weightings),
-        title="Gate weights at the selected step: mean over rows and seeds, "
-        f"bars ± standard deviation over rows{note}",
+        title="Gate weights at the selected step of the first seed (experts of different seeds have nothing "
+        f"in common): mean ± standard deviation over test rows{note}",
         legends=[handles],
         height=1.25,
         left=label_margin(titles, 2),
@@ -90,15 +90,14 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
 
 
 def _utilisation(study: Study) -> dict[tuple[Group, Method, str], Utilisation]:
-    found: dict[tuple[Group, Method, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    first = {}
     for record in study.records:
         for name, gate in record.content.get("gates", {}).items():
-            mean = np.asarray(gate["utilisation"], np.float64)
-            sd = np.asarray(gate["utilisation_sd"], np.float64)
-            found.setdefault((record.group, record.method, name), []).append((mean, sd))
-    return {
-        key: Utilisation(*(np.mean(arrays, axis=0) for arrays in zip(*seeds))) for key, seeds in found.items()
-    }
+            key = (record.group, record.method, name)
+            if key not in first or record.seed < first[key][0]:
+                arrays = (np.asarray(gate[k], np.float64) for k in ("utilisation", "utilisation_sd"))
+                first[key] = (record.seed, Utilisation(*arrays))
+    return {key: utilisation for key, (_, utilisation) in first.items()}
 
 
 def _draw(axis: Axes, utilisation: Utilisation, task_colours: list[str]) -> None:
