@@ -1,21 +1,45 @@
-"""Census-Income (KDD): income over 50K and never married, the public benchmark of MMoE and PLE."""
+"""Census-Income (KDD): income over 50K and never married, the public benchmark of MMoE and PLE.
+
+Command:   python run.py --config=experiments/census.py --manual_dir=<folder with the raw files>
+           the published comparison alone: --config.weightings="('static',)"
+Time:      about 20 s per run on 2 cores with static weights, two to three times that with MGDA and PE-LTR
+Data:      census-income.data.gz and census-income.test.gz from --manual_dir, or downloaded; prepared once
+Expected:  mean test AUC of MMoE and of PLE at least 0.945 (income) and 0.994 (never married); MMoE's paper
+           has 0.9359 / 0.9927, PLE's 0.9522 / 0.9945 for PLE
+Protocol:  education and marital status are no inputs; the test part is split 1:1 into validation and test;
+           the step is chosen on validation by the mean of both AUCs
+"""
 
 from ml_collections import config_dict
 
 from mtl.sweep import study_config
 
-EXPERTS = {"embedding_dim": 8, "expert_features": (64,), "tower_features": (32,)}
-
 
 def get_config() -> config_dict.ConfigDict:
+    """Five sharing structures × four weightings × three seeds."""
     return study_config(
         name="census",
-        dataset={"name": "census", "tasks": ("income", "never_married"), "numeric": "both", "num_buckets": 10},
-        models=(
-            {"name": "mmoe", "label": "mmoe", "num_experts": 8, **EXPERTS},
-        ),
-        weightings=("static",),
+        dataset={
+            "name": "census",
+            "tasks": ("income", "never_married"),
+            "numeric": "both",
+            "num_buckets": 50,
+        },
+        models=("single_task", "shared_bottom", "omoe", "mmoe", "ple"),
+        model={
+            "embedding_dim": 8,
+            "expert_features": (64,),
+            "bottom_features": (512,),
+            "tower_features": (32,),
+        },
+        weightings=("static", "uwl", "mgda", {"name": "pe_ltr", "label": "pe_ltr", "floors": (0.3, 0.3)}),
         seeds=3,
-        train={"batch_size": 2048, "learning_rate": 1e-3, "epochs": 6.0, "steps_per_call": 97},
-        report={"baseline": "", "reference": "census_income"},
+        train={
+            "batch_size": 2048,
+            "learning_rate": 2e-3,
+            "schedule": "cosine",
+            "epochs": 12.0,
+            "steps_per_call": 97,
+        },
+        report={"baseline": "single_task", "reference": "census_income"},
     )

@@ -90,9 +90,12 @@ class TaskJacobian:
         def row(w):
             return self.vjp(w.astype(self.losses.dtype))[output]
 
-        if self.chunk_size is None or self.chunk_size >= len(cotangents):
+        chunk = _default_chunk(len(cotangents)) if self.chunk_size is None else self.chunk_size
+        if chunk >= len(cotangents):
             return jax.vmap(row)(cotangents)
-        return jax.lax.map(row, cotangents, batch_size=self.chunk_size)
+        if chunk == 1:
+            return jax.lax.map(row, cotangents)
+        return jax.lax.map(row, cotangents, batch_size=chunk)
 
 
 @jax.tree_util.register_dataclass
@@ -340,9 +343,36 @@ def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
     return Ownership(treedef.unflatten(tasks), treedef.unflatten(shared))
 
 
+_BLOCK = 16384
+"""Columns of a block of the Gramian on CPU: the block of T rows stays in the cache."""
+
+
+def _default_chunk(num_rows: int) -> int:
+    """All backward passes at once on accelerators, one after another on CPU.
+
+    XLA's batched products over cotangents transpose every operand on CPU: a step of MGDA on an MMoE with
+    T = 8 and 2,048 rows takes 12 times the plain sum batched and 3 times in turn.
+    """
+    return 1 if jax.default_backend() == "cpu" else num_rows
+
+
 def _leaf_gramian(x: Array) -> Array:
     wide = jnp.promote_types(x.dtype, jnp.float32)
     rows = x.reshape(x.shape[0], math.prod(x.shape[1:])).astype(wide)
+    columns = rows.shape[1]
+    if jax.default_backend() != "cpu" or columns <= _BLOCK:
+        return _outer(rows)
+    # A product this flat is bound by memory on CPU, and XLA packs it badly in one piece.
+    whole = columns // _BLOCK * _BLOCK
+
+    def add(total, start):
+        return total + _outer(jax.lax.dynamic_slice_in_dim(rows, start, _BLOCK, axis=1)), None
+
+    total, _ = jax.lax.scan(add, _outer(rows[:, whole:]), jnp.arange(0, whole, _BLOCK))
+    return total
+
+
+def _outer(rows: Array) -> Array:
     return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
 
 

@@ -36,9 +36,7 @@ class Progress:
     `every_seconds`, and one at the end, so that logs stay readable.
     """
 
-    def __init__(
-        self, total: int, unit: str, done: int = 0, every_seconds: float = 5.0, quiet: bool = False
-    ):
+    def __init__(self, total: int, unit: str, done: int = 0, every_seconds: float = 5.0, quiet: bool = False):
         """Starts the display.
 
         Args:

@@ -16,7 +16,7 @@ hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, p
 hypothesis.settings.load_profile("suite")
 
 
-@pytest.fixture()
+@pytest.fixture
 def x64():
     """Runs a test in float64."""
     with jax.enable_x64(True):

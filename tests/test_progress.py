@@ -28,7 +28,7 @@ def test_plain_lines_come_every_few_seconds_with_rate_and_eta(clock, capsys):
     lines = output.err.splitlines()
     assert 3 <= len(lines) <= 4  # 20 s of work, a line every 5 s
     done = int(lines[0].split("/2000 items")[0].split()[-1])
-    assert 490 <= done <= 500  # the first line after 5 s, a hundredth of a second per item
+    assert 490 <= done <= 505  # the first line after 5 s, a hundredth of a second per item
     assert "items/s" in lines[0]
     assert "ETA 15 s" in lines[0] or "ETA 16 s" in lines[0]
     assert "reading" in lines[0]

@@ -18,19 +18,19 @@ class SharedBottom(nn.Module):
 
     Attributes:
       num_tasks: T.
-      features: units of each layer.
+      bottom_features: units of each layer.
       dtype: dtype of the computation; parameters are float32.
     """
 
     num_tasks: int
-    features: tuple[int, ...] = (113,)
+    bottom_features: tuple[int, ...] = (113,)
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def common(self, x: Array, *, train: bool = False) -> Array:
         """Extracts features once: `[B, D] → [B, H]`, what every task gets."""
         del train
-        h = StackedMLP((), self.features, self.dtype, name="bottom")(x)
+        h = StackedMLP((), self.bottom_features, self.dtype, name="bottom")(x)
         return self.perturb("representation", h)
 
     def __call__(self, x: Array, *, train: bool = False) -> Array:

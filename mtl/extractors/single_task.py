@@ -16,12 +16,12 @@ class SingleTask(nn.Module):
 
     Attributes:
       num_tasks: T.
-      features: units of each layer of a bottom.
+      bottom_features: units of each layer of a bottom.
       dtype: dtype of the computation; parameters are float32.
     """
 
     num_tasks: int
-    features: tuple[int, ...] = (113,)
+    bottom_features: tuple[int, ...] = (113,)
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -36,4 +36,4 @@ class SingleTask(nn.Module):
           `[T, B, H]`.
         """
         del train
-        return StackedMLP((self.num_tasks,), self.features, self.dtype, name="bottoms")(x)
+        return StackedMLP((self.num_tasks,), self.bottom_features, self.dtype, name="bottoms")(x)

@@ -1,7 +1,14 @@
 """Models: any extractor with any transfer; a published model is a row of `PRESETS`."""
 
-from mtl.models.build import PRESETS, build_model
+from mtl.models.build import PRESETS, build_model, model_arguments
 from mtl.models.model import MultiTaskModel
 from mtl.models.probe import gate_diagnostics, zero_perturbations
 
-__all__ = ["PRESETS", "MultiTaskModel", "build_model", "gate_diagnostics", "zero_perturbations"]
+__all__ = [
+    "PRESETS",
+    "MultiTaskModel",
+    "build_model",
+    "gate_diagnostics",
+    "model_arguments",
+    "zero_perturbations",
+]

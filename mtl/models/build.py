@@ -59,12 +59,7 @@ def build_model(
     parts |= {part: arguments.pop(part) for part in parts if part in arguments}
     extractor = _look_up("extractor", parts["extractor"], EXTRACTORS)
     transfer = _look_up("transfer", parts["transfer"], TRANSFERS)
-    fields = {
-        "embedding_dim": int,
-        "tower_features": tuple[int, ...],
-        **_settable(extractor),
-        **_settable(transfer),
-    }
+    fields = _fields(extractor, transfer)
     for key, value in arguments.items():
         if key not in fields:
             known = ("extractor", "transfer", *fields)
@@ -94,6 +89,35 @@ def build_model(
             **_chosen(arguments, _settable(transfer)),
         ),
     )
+
+
+def model_arguments(spec: str | Mapping[str, Any]) -> frozenset[str]:
+    """The arguments that a model takes besides `extractor` and `transfer`.
+
+    Args:
+      spec: as for `build_model`.
+
+    Returns:
+      Their names.
+
+    Raises:
+      InputError: the preset, extractor or transfer is unknown.
+    """
+    arguments = _as_dict(spec)
+    parts = _look_up("model", arguments["name"], PRESETS)
+    extractor = _look_up("extractor", arguments.get("extractor", parts["extractor"]), EXTRACTORS)
+    transfer = _look_up("transfer", arguments.get("transfer", parts["transfer"]), TRANSFERS)
+    return frozenset(_fields(extractor, transfer))
+
+
+def _fields(extractor: type[nn.Module], transfer: type[nn.Module]) -> dict[str, Any]:
+    """The arguments of a model and their types."""
+    return {
+        "embedding_dim": int,
+        "tower_features": tuple[int, ...],
+        **_settable(extractor),
+        **_settable(transfer),
+    }
 
 
 def _as_dict(spec: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from ml_collections import config_dict
 from mtl.errors import InputError, unknown_name
 from mtl.train.settings import TrainSettings
 
-KEYS = ("name", "dataset", "models", "weightings", "seeds", "train", "sweep", "report")
+KEYS = ("name", "dataset", "models", "model", "weightings", "seeds", "train", "sweep", "report")
 REPORT_DEFAULTS = {"baseline": "single_task", "reference": ""}
 
 Spec = str | Mapping[str, Any]
@@ -20,6 +20,7 @@ def study_config(
     models: Sequence[Spec],
     weightings: Sequence[Spec],
     *,
+    model: Mapping[str, Any] | None = None,
     seeds: int = 3,
     train: Mapping[str, Any] | None = None,
     sweep: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
@@ -33,6 +34,7 @@ def study_config(
         its own data set (generators only).
       models: presets, or mappings with `name`, arguments and an optional `label`.
       weightings: likewise.
+      model: arguments for every model that takes them, such as `embedding_dim`; a spec's own come first.
       seeds: number of seeds, 0 … seeds−1, the same for every method.
       train: keys of `TrainSettings`.
       sweep: grids over arguments, `{"dataset": {argument: values}, "train": {key: values}}`.
@@ -42,21 +44,26 @@ def study_config(
     Returns:
       A locked `ConfigDict` with the keys of `KEYS`.
     """
-    defaults = TrainSettings()._asdict()
-    for key in train or {}:
-        if key not in defaults:
-            raise unknown_name("key in train:", key, defaults)
+    settings = TrainSettings()._asdict()
+    for key, value in (train or {}).items():
+        if key not in settings:
+            raise unknown_name("key in train:", key, settings)
+        kind = type(settings[key])
+        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+            raise InputError(f"train.{key} is {value!r}, expected {kind.__name__}")
+        settings[key] = kind(value)
     config = config_dict.ConfigDict(
         {
             "name": name,
             "dataset": {"resample": False, **dataset},
             "models": tuple(models),
+            "model": dict(model or {}),
             "weightings": tuple(weightings),
             "seeds": seeds,
-            "train": {k: type(v)((train or {}).get(k, v)) for k, v in defaults.items()},
+            "train": settings,
             "sweep": {
-                "dataset": {k: tuple(v) for k, v in (sweep or {}).get("dataset", {}).items()},
-                "train": {k: tuple(v) for k, v in (sweep or {}).get("train", {}).items()},
+                section: {k: tuple(v) if isinstance(v, list) else v for k, v in grid.items()}
+                for section, grid in {"dataset": {}, "train": {}, **(sweep or {})}.items()
             },
             "report": {**REPORT_DEFAULTS, **(report or {})},
         }
@@ -107,7 +114,7 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 raise InputError(f"config.{key}[{i}] is {spec!r}, expected a name or a mapping with a name")
             if isinstance(spec, Mapping) and not isinstance(spec.get("name"), str):
                 raise InputError(f"config.{key}[{i}] has no 'name': {dict(spec)!r}")
-    for section in ("dataset", "train", "sweep", "report"):
+    for section in ("dataset", "model", "train", "sweep", "report"):
         if not isinstance(config[section], Mapping):
             raise InputError(f"config.{section} is {config[section]!r}, expected a mapping")
     for key in config["report"]:

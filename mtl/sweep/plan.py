@@ -1,16 +1,19 @@
 """From a config to groups of runs, with every mistake found before anything is trained."""
 
+import functools
 import hashlib
 import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+
 from mtl import data, weightings
-from mtl.data import Dataset
+from mtl.data import Columns, Dataset
 from mtl.errors import InputError, unknown_name
 from mtl.extractors import SingleTask
-from mtl.models import MultiTaskModel, build_model
+from mtl.models import MultiTaskModel, build_model, model_arguments, zero_perturbations
 from mtl.sweep.config import Spec, hparams, label, without_label
 from mtl.tasks import Task
 from mtl.train import Budget, TrainSettings, budget, train_settings
@@ -106,9 +109,11 @@ def make_plan(
     for _, spec in specs:
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)
+    pairs = _pairs(models, specs)
+    _check_taps(models, specs, pairs, variants[0][1][0].splits["train"])
     pools = _pool(variants, seeds)
     groups = []
-    for (values, s), (m, w) in itertools.product(settings, _pairs(models, specs)):
+    for (values, s), (m, w) in itertools.product(settings, pairs):
         for d, (sets, entries) in enumerate(pools):
             runs = tuple(Run(hparams({**dataset_values, **values}), seed) for dataset_values, seed in entries)
             steps = budget(s, len(sets[0].splits["train"]["labels"]))
@@ -143,10 +148,21 @@ def _models(config: Mapping[str, Any], schema: Any) -> tuple[tuple[str, Spec, Mu
         labels.insert(0, baseline)
     _no_duplicates("models", labels)
     dtype = config["train"].get("dtype", "float32")
+    full = [_with_defaults(without_label(spec), config["model"]) for spec in specs]
+    taken = frozenset().union(*(model_arguments(spec) for spec in full))
+    for key in config["model"]:
+        if key not in taken:
+            raise unknown_name("key in config.model, which no model of the study takes:", key, taken)
     return tuple(
-        (name, spec, build_model(without_label(spec), schema, dtype=dtype))
-        for name, spec in zip(labels, specs, strict=True)
+        (name, spec, build_model(spec, schema, dtype=dtype)) for name, spec in zip(labels, full, strict=True)
     )
+
+
+def _with_defaults(spec: Spec, defaults: Mapping[str, Any]) -> Spec:
+    """Adds the arguments of `config.model` that the model takes and does not set itself."""
+    own = {"name": spec} if isinstance(spec, str) else dict(spec)
+    taken = model_arguments(own)
+    return {**{k: v for k, v in defaults.items() if k in taken}, **own}
 
 
 def _pairs(models: Sequence[tuple], specs: Sequence[tuple]) -> list[tuple[int, int | None]]:
@@ -158,6 +174,23 @@ def _pairs(models: Sequence[tuple], specs: Sequence[tuple]) -> list[tuple[int, i
         else:
             pairs.append((m, None))
     return pairs
+
+
+def _check_taps(
+    models: Sequence[tuple], specs: Sequence[tuple], pairs: Sequence[tuple], columns: Columns
+) -> None:
+    """Refuses a weighting that reads a tap for a model that has none; only shapes are worked out."""
+    row = {name: column[:1] for name, column in columns.items()}
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    for m, w in pairs:
+        if w is None or not weightings.parse(without_label(specs[w][1]))[1].get("tap"):
+            continue
+        name, _, model = models[m]
+        params = jax.eval_shape(model.init, keys, row)["params"]
+        try:
+            jax.eval_shape(functools.partial(zero_perturbations, model, batch=row), params)
+        except InputError as e:
+            raise InputError(f"{name} x {specs[w][0]}: {e}") from None
 
 
 def _shares_nothing(model: MultiTaskModel) -> bool:
@@ -196,6 +229,8 @@ def _datasets(
         name, resample = arguments.pop("name", None), arguments.pop("resample", False)
         if not isinstance(name, str):
             raise InputError(f"config.dataset.name is {name!r}, expected the name of a data set")
+        if not isinstance(resample, bool):
+            raise InputError(f"config.dataset.resample is {resample!r}, expected true or false")
         draws: list[dict[str, Any]] = [{"seed": s} for s in seeds] if resample else [{}]
         sets = tuple(
             data.load(name, data_dir=data_dir, manual_dir=manual_dir, **{**arguments, **draw})

@@ -1,5 +1,8 @@
 """Checkpoints of a group with Orbax: atomic, the last state and the best parameters."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +12,9 @@ import orbax.checkpoint as ocp
 from mtl.errors import InputError
 from mtl.train.step import TrainState
 from mtl.types import PyTree
+
+MARGIN_BYTES = 2**20
+"""Room for the metadata and the log of a checkpoint."""
 
 
 class Snapshot(NamedTuple):
@@ -32,7 +38,15 @@ def save(folder: Path, step: int, snapshot: Snapshot) -> None:
       folder: the group's folder.
       step: steps done, the checkpoint's name.
       snapshot: what to save.
+
+    Raises:
+      OSError: the disk is full or cannot be written.
     """
+    # Orbax meets a full disk in its own threads, with pages of tracebacks: better not to begin.
+    folder.mkdir(parents=True, exist_ok=True)
+    size = sum(x.nbytes for x in jax.tree.leaves((snapshot.state, snapshot.best)))
+    if shutil.disk_usage(folder).free < 2 * size + MARGIN_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     with _manager(folder) as manager:
         if manager.latest_step() == step:
             return
@@ -41,8 +55,12 @@ def save(folder: Path, step: int, snapshot: Snapshot) -> None:
             best=ocp.args.StandardSave(snapshot.best),
             log=ocp.args.JsonSave(snapshot.log),
         )
-        manager.save(step, args=items)
-        manager.wait_until_finished()
+        try:
+            manager.save(step, args=items)
+            manager.wait_until_finished()
+        except ValueError as e:  # what TensorStore makes of an error of the file system
+            code = errno.ENOSPC if "No space left" in str(e) else errno.EIO
+            raise OSError(code, os.strerror(code), str(folder)) from e
 
 
 def restore(folder: Path, like: Snapshot) -> Snapshot | None:

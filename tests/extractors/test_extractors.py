@@ -58,13 +58,13 @@ def test_shape_is_tasks_rows_units(name, num_tasks):
 
 
 def test_single_task_is_one_network_per_task():
-    params, h = applied(SingleTask(T, features=(7, H)))
+    params, h = applied(SingleTask(T, bottom_features=(7, H)))
     for t in range(T):
         assert_close(h[t], mlp(params["bottoms"], t, X))
 
 
 def test_shared_bottom_gives_all_tasks_the_same():
-    params, h = applied(SharedBottom(T, features=(7, H)))
+    params, h = applied(SharedBottom(T, bottom_features=(7, H)))
     for t in range(T):
         assert_close(h[t], mlp(params["bottom"], (), X))
 

@@ -165,7 +165,9 @@ def test_the_tap_leaves_the_encoder_out_of_the_task_passes():
     one = flops(jax.grad(lambda p, x: jnp.sum(wide(p, x))), params, WIDE_X)
     tapped = flops(update_fn(weightings.mgda(4, tap=True), tap=True), params, WIDE_X)
     assert tapped < 1.15 * one
-    text = jax.jit(update_fn(weightings.mgda(4, tap=True), tap=True)).lower(params, WIDE_X).compile().as_text()
+    text = (
+        jax.jit(update_fn(weightings.mgda(4, tap=True), tap=True)).lower(params, WIDE_X).compile().as_text()
+    )
     assert "f32[4,64,128]" not in text  # no task has a gradient of the encoder of its own
     text = jax.jit(update_fn(weightings.mgda(4))).lower(params, WIDE_X).compile().as_text()
     assert "f32[4,64,128]" in text

@@ -95,7 +95,9 @@ def test_vmap_equals_a_loop_and_scan_keeps_the_state(row):
     batched, _ = jax.vmap(lambda g: one(g, state))(stacked)
     for i, grads in enumerate(many):
         expected, _ = one(grads, state)
-        chex.assert_trees_all_close(jax.tree.map(lambda u, i=i: u[i], batched), expected, rtol=1e-4, atol=1e-6)
+        chex.assert_trees_all_close(
+            jax.tree.map(lambda u, i=i: u[i], batched), expected, rtol=1e-4, atol=1e-6
+        )
 
     def body(state, grads):
         update, state = one(grads, state)
@@ -131,9 +133,7 @@ def test_the_order_of_tasks_does_not_matter(row):
         pytest.skip("static weights name their tasks")
     order = jnp.array([2, 0, 1])
     _, state = run(make(row), gradients(), losses(), steps=4)
-    _, moved = run(
-        make(row), jax.tree.map(lambda g: g[order], gradients()), losses()[order], steps=4
-    )
+    _, moved = run(make(row), jax.tree.map(lambda g: g[order], gradients()), losses()[order], steps=4)
     np.testing.assert_allclose(moved.weights, state.weights[order], rtol=1e-4, atol=1e-5)
 
 

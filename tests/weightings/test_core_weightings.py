@@ -84,7 +84,7 @@ def test_mgda_stands_still_at_a_pareto_stationary_point_and_only_there():
 
 
 def test_mgda_without_the_number_of_tasks():
-    update, state = weights_of(weightings.mgda(), rows_with_gramian(ORACLE))
+    _, state = weights_of(weightings.mgda(), rows_with_gramian(ORACLE))
     np.testing.assert_allclose(state.weights, [0.3125, 0.6875], rtol=1e-5)
 
 

@@ -1,0 +1,154 @@
+"""What a weighting costs: time of a full training step, relative to the plain sum in the same run.
+
+    python benchmarks/step_time.py                  # table on stdout, a minute or two on 2 cores
+    python benchmarks/step_time.py --json=out.json
+
+One MMoE (8 experts, one gate and tower per task), one batch on the device, Adam. A step is everything:
+losses, Jacobian, weighting, optimiser. `sum` is `jax.grad` of the summed losses and Adam without any part
+of this library's weightings. The methods take turns, round after round, so that a machine whose speed
+drifts does not favour one; a ratio is the median over rounds of the time relative to `sum` in that round.
+Single times are printed for orientation only.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import app, flags
+
+from mtl import task_jacobian, weightings
+from mtl.data import Schema
+from mtl.files import to_json, write_atomic
+from mtl.models import build_model, zero_perturbations
+from mtl.tasks import Task
+from mtl.train import find_ownership, make_loss_fn
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_integer("tasks", [2, 8], "Numbers of tasks T.")
+flags.DEFINE_multi_integer("batch", [256, 2048], "Batch sizes.")
+flags.DEFINE_integer("rounds", 15, "Rounds in which every method is timed once.")
+flags.DEFINE_float("seconds", 0.15, "Shortest time of one measurement, in seconds.")
+flags.DEFINE_string("json", None, "Also write the figures to this file.")
+
+NUM_FEATURES = 128
+SIZES = {"num_experts": 8, "expert_features": (64,), "tower_features": (32,)}
+METHODS = ("sum", "static", "uwl", "mgda_tap", "mgda", "pe_ltr")
+TARGETS: dict[str, Callable[[int], float]] = {
+    "uwl": lambda t: 1.05,
+    "mgda_tap": lambda t: 1.8,
+    "mgda": lambda t: (1 + 2 * t) / 3,
+}
+
+
+class Case(NamedTuple):
+    """A compiled step and the state it carries."""
+
+    step: Callable[..., Any]
+    state: list[Any]
+
+
+def make_case(method: str, num_tasks: int, batch_size: int) -> Case:
+    """Compiles one method's step."""
+    tasks = tuple(Task(f"task_{t}") for t in range(num_tasks))
+    schema = Schema((), tuple(f"x{i}" for i in range(NUM_FEATURES)), tasks)
+    model = build_model({"name": "mmoe", **SIZES}, schema)
+    rng = np.random.default_rng(0)
+    batch = {
+        "ids": jnp.zeros((batch_size, 0), jnp.int32),
+        "numeric": jnp.asarray(rng.normal(size=(batch_size, NUM_FEATURES)), jnp.float32),
+        "labels": jnp.asarray(rng.integers(0, 2, size=(batch_size, num_tasks)), jnp.float32),
+    }
+    params = model.init(jax.random.key(0), batch)["params"]
+    loss_fn = make_loss_fn(model, tasks)
+    key = jax.random.key(1)
+    adam = optax.adam(1e-3)
+
+    if method == "sum":
+        optimizer: Any = adam
+
+        def step(params, state, batch):
+            gradient = jax.grad(lambda p: jnp.sum(loss_fn(p, batch, key)))(params)
+            updates, state = adam.update(gradient, state, params)
+            return optax.apply_updates(params, updates), state
+
+    else:
+        tap = method == "mgda_tap"
+        spec = {"name": "mgda", "tap": True} if tap else {"name": method}
+        shared = find_ownership(model, tasks, params, jax.tree.map(lambda x: x[:4], batch)).shared
+        weighting = weightings.build(spec, kinds=["binary"] * num_tasks, shared=shared)
+        optimizer = optax.chain(weighting, adam)
+
+        def step(params, state, batch):
+            zeros = zero_perturbations(model, params, batch) if tap else None
+            losses, jac = task_jacobian(loss_fn, params, batch, key, tap=zeros)
+            updates, state = optimizer.update(jac, state, params, losses=losses)
+            return optax.apply_updates(params, updates), state
+
+    compiled = jax.jit(step, donate_argnums=(0, 1))
+    state = [jax.tree.map(jnp.copy, params), optimizer.init(params)]
+    return Case(lambda p, s: compiled(p, s, batch), state)
+
+
+def seconds_per_step(case: Case, steps: int) -> float:
+    """Runs some steps and returns the mean time of one."""
+    start = time.perf_counter()
+    for _ in range(steps):
+        case.state[:] = case.step(*case.state)
+    jax.block_until_ready(case.state)
+    return (time.perf_counter() - start) / steps
+
+
+def measure(num_tasks: int, batch_size: int) -> dict[str, list[float]]:
+    """Times all methods in turns; returns the seconds per step of every round."""
+    cases = {m: make_case(m, num_tasks, batch_size) for m in METHODS}
+    steps = {}
+    for method, case in cases.items():
+        seconds_per_step(case, 3)  # compiles and warms up
+        steps[method] = max(3, round(FLAGS.seconds / seconds_per_step(case, 3)))
+    times: dict[str, list[float]] = {m: [] for m in METHODS}
+    for _ in range(FLAGS.rounds):
+        for method, case in cases.items():
+            times[method].append(seconds_per_step(case, steps[method]))
+    return times
+
+
+def main(argv: list[str]) -> None:
+    """Measures all cases and prints the table."""
+    del argv
+    device = jax.devices()[0]
+    print(f"{device.device_kind}, jax {jax.__version__}; {FLAGS.rounds} rounds; ratios to `sum`\n")
+    print(f"{'T':>2} {'batch':>6}  {'method':<9} {'ms':>8}  {'ratio: min':>10} {'median':>7} {'max':>7}  target")
+    results = []
+    for num_tasks in FLAGS.tasks:
+        for batch_size in FLAGS.batch:
+            times = measure(num_tasks, batch_size)
+            for method in METHODS:
+                ratios = sorted(a / b for a, b in zip(times[method], times["sum"], strict=True))
+                row = {
+                    "tasks": num_tasks,
+                    "batch": batch_size,
+                    "method": method,
+                    "ms": 1e3 * statistics.median(times[method]),
+                    "min": ratios[0],
+                    "median": statistics.median(ratios),
+                    "max": ratios[-1],
+                }
+                results.append(row)
+                target = TARGETS[method](num_tasks) if method in TARGETS else None
+                verdict = "" if target is None else f"{target:.2f} {'met' if row['median'] <= target else 'MISSED'}"
+                print(
+                    f"{num_tasks:>2} {batch_size:>6}  {method:<9} {row['ms']:>8.3f}  {row['min']:>10.2f} "
+                    f"{row['median']:>7.2f} {row['max']:>7.2f}  {verdict}",
+                    flush=True,
+                )
+    if FLAGS.json:
+        write_atomic(FLAGS.json, to_json(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
