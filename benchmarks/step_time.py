@@ -24,7 +24,7 @@ from absl import app, flags
 from mtl import task_jacobian, weightings
 from mtl.data import Schema
 from mtl.files import to_json, write_atomic
-from mtl.models import build_model, zero_perturbations
+from mtl.models import build_model, shared_tap
 from mtl.tasks import Task
 from mtl.train import find_ownership, make_loss_fn
 
@@ -84,8 +84,8 @@ def make_case(method: str, num_tasks: int, batch_size: int) -> Case:
         optimizer = optax.chain(weighting, adam)
 
         def step(params, state, batch):
-            zeros = zero_perturbations(model, params, batch) if tap else None
-            losses, jac = task_jacobian(loss_fn, params, batch, key, tap=zeros)
+            place = shared_tap(model, params, batch) if tap else None
+            losses, jac = task_jacobian(loss_fn, params, batch, key, tap=place)
             updates, state = optimizer.update(jac, state, params, losses=losses)
             return optax.apply_updates(params, updates), state
 
@@ -122,7 +122,9 @@ def main(argv: list[str]) -> None:
     del argv
     device = jax.devices()[0]
     print(f"{device.device_kind}, jax {jax.__version__}; {FLAGS.rounds} rounds; ratios to `sum`\n")
-    print(f"{'T':>2} {'batch':>6}  {'method':<9} {'ms':>8}  {'ratio: min':>10} {'median':>7} {'max':>7}  target")
+    print(
+        f"{'T':>2} {'batch':>6}  {'method':<9} {'ms':>8}  {'ratio: min':>10} {'median':>7} {'max':>7}  target"
+    )
     results = []
     for num_tasks in FLAGS.tasks:
         for batch_size in FLAGS.batch:
@@ -140,7 +142,9 @@ def main(argv: list[str]) -> None:
                 }
                 results.append(row)
                 target = TARGETS[method](num_tasks) if method in TARGETS else None
-                verdict = "" if target is None else f"{target:.2f} {'met' if row['median'] <= target else 'MISSED'}"
+                verdict = (
+                    "" if target is None else f"{target:.2f} {'met' if row['median'] <= target else 'MISSED'}"
+                )
                 print(
                     f"{num_tasks:>2} {batch_size:>6}  {method:<9} {row['ms']:>8.3f}  {row['min']:>10.2f} "
                     f"{row['median']:>7.2f} {row['max']:>7.2f}  {verdict}",

@@ -30,18 +30,40 @@ Shared = PyTree | Callable[[Any], bool] | None
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
+class TaskTap:
+    """A tap at which every task has a slice of its own, so that one backward pass reads all gradients.
+
+    Task t sees the shared experts z_e through h_t = Σ_e m_te z_e + …, and h_t alone. Then ∂L_t/∂z_e is
+    m_te ∂L_t/∂h_t, and the Gramian at the experts follows from the T small gradients at h:
+
+        G_ij = Σ_b ⟨m_ib, m_jb⟩ ⟨∂L_i/∂h_ib, ∂L_j/∂h_jb⟩
+
+    A loss function that is given a `TaskTap` as `perturbations` adds `zeros` to h and returns the mixing
+    weights m `[T, B, E]` beside the losses. It must not let a task read another task's slice.
+
+    Attributes:
+      zeros: zeros shaped like h, `[T, B, H]` (a pytree with that one leaf).
+    """
+
+    zeros: PyTree
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
 class TaskJacobian:
     """Gradients of T losses, not yet computed; made by `task_jacobian`.
 
     Attributes:
       vjp: maps a cotangent `[T]` to `(∂/∂params, ∂/∂tap)`.
       losses: the T losses `[T]`, which fix the dtype of the cotangents.
+      mixing: mixing weights `[T, B, E]` of a `TaskTap`, else None.
       has_tap: whether gradients at a tap can be read.
       chunk_size: how many backward passes run as one batch; None for all T.
     """
 
     vjp: Callable
     losses: Array
+    mixing: Array | None = None
     has_tap: bool = field(default=False, metadata={"static": True})
     chunk_size: int | None = field(default=None, metadata={"static": True})
 
@@ -73,6 +95,8 @@ class TaskJacobian:
                 "gradients at a tap were asked for, but task_jacobian was called without one; "
                 "pass tap=zeros shaped like the intermediate"
             )
+        if self.mixing is not None:
+            return self.mixing[..., :, None] * self._own_slices()[..., None, :]
         return self._rows(jnp.eye(self.num_tasks), 1)
 
     def gramian(self, shared: Shared = None, *, tap: bool = False) -> Array:
@@ -82,9 +106,16 @@ class TaskJacobian:
           shared: the leaves that enter; ignored with `tap`.
           tap: read the gradients at the tap instead of at the parameters.
         """
+        if tap and self.mixing is not None:
+            return _mixed_gramian(self.mixing, self._own_slices())
         if tap:
             return gramian(self.stacked_at_tap())
         return gramian(self.stacked(), shared)
+
+    def _own_slices(self) -> Array:
+        """∂L_t/∂h_t for all t, `[T, B, H]`: no other loss reaches slice t, so the sum of all serves."""
+        (slices,) = jax.tree.leaves(self.vjp(jnp.ones_like(self.losses))[1])
+        return slices
 
     def _rows(self, cotangents: Array, output: int) -> PyTree:
         def row(w):
@@ -171,7 +202,8 @@ def task_jacobian(
       params: any pytree of floating-point arrays.
       *args: passed on, not differentiated.
       has_aux: whether `loss_fn` also returns something that is not differentiated.
-      tap: zeros shaped like the intermediate (any pytree), or None.
+      tap: zeros shaped like the intermediate (any pytree), a `TaskTap`, or None. With a `TaskTap`,
+        `loss_fn` returns `(losses, mixing)`, or `(losses, mixing, aux)`.
       chunk_size: how many of the T backward passes run as one batch. It bounds the memory of their
         intermediates, not that of the result.
 
@@ -188,14 +220,17 @@ def task_jacobian(
     if chunk_size is not None and chunk_size < 1:
         raise InputError(f"chunk_size is {chunk_size}, expected None or at least 1")
 
+    mixes = isinstance(tap, TaskTap)
+
     def losses_of(params, tap):
         out = loss_fn(params, *args) if tap is None else loss_fn(params, *args, perturbations=tap)
-        return out if has_aux else (out, None)
+        out = out if has_aux or mixes else (out,)
+        return out[0], (out[1] if mixes else None, out[-1] if has_aux else None)
 
-    losses, vjp, aux = jax.vjp(losses_of, params, tap, has_aux=True)
+    losses, vjp, (mixing, aux) = jax.vjp(losses_of, params, tap, has_aux=True)
     if jnp.ndim(losses) != 1:
         raise InputError(f"loss_fn returned losses of shape {jnp.shape(losses)}, expected a vector [T]")
-    jac = TaskJacobian(vjp, losses, has_tap=tap is not None, chunk_size=chunk_size)
+    jac = TaskJacobian(vjp, losses, mixing, has_tap=tap is not None, chunk_size=chunk_size)
     return (losses, jac, aux) if has_aux else (losses, jac)
 
 
@@ -370,6 +405,16 @@ def _leaf_gramian(x: Array) -> Array:
 
     total, _ = jax.lax.scan(add, _outer(rows[:, whole:]), jnp.arange(0, whole, _BLOCK))
     return total
+
+
+def _mixed_gramian(mixing: Array, slices: Array) -> Array:
+    """G_ij = Σ_b ⟨m_ib, m_jb⟩⟨s_ib, s_jb⟩; multiply-and-sum beats T² products of one row each."""
+
+    def inner(x):
+        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        return jnp.sum(x[:, None] * x[None], axis=-1)
+
+    return jnp.sum(inner(mixing) * inner(slices), axis=-1)
 
 
 def _outer(rows: Array) -> Array:

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers import Gate, StackedMLP, mix
+from mtl.layers import Gate, StackedMLP, mix, tap_mixture
 from mtl.types import Array
 
 
@@ -45,4 +45,5 @@ class MMoE(nn.Module):
         experts = StackedMLP((self.num_experts,), self.expert_features, self.dtype, name="experts")(x)
         experts = self.perturb("representation", experts)
         gate = Gate(self.num_tasks, self.num_experts, self.dropout_rate, self.dtype, name="gate")
-        return mix(gate(x, train=train), experts)
+        weights = gate(x, train=train)
+        return tap_mixture(self, mix(weights, experts), weights)

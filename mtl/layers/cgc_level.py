@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers.gate import Gate, mix
+from mtl.layers.gate import Gate, mix, tap_mixture
 from mtl.layers.mlp import StackedMLP
 from mtl.types import Array
 
@@ -71,7 +71,7 @@ class CGCLevel(nn.Module):
         fused = mix(weights[..., : self.task_experts], own)
         fused = fused + mix(weights[..., self.task_experts :], common)
         if self.last:
-            return fused, shared
+            return tap_mixture(self, fused, weights[..., self.task_experts :]), shared
 
         everyone = jnp.concatenate([own.reshape(-1, *own.shape[2:]), common])
         shared_gate = self._gate(1, len(everyone), name="shared_gate")

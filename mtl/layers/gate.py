@@ -27,6 +27,25 @@ def mix(weights: Array, experts: Array) -> Array:
     return jnp.einsum("gbe,gebh->gbh", weights, experts)
 
 
+def tap_mixture(module: nn.Module, mixture: Array, weights: Array) -> Array:
+    """Marks what each task reads of the shared experts, for `mtl.jacobian.TaskTap`.
+
+    Does nothing unless the collections `task_perturbations` (zeros that are added to the mixture) or
+    `mixing` (where the weights are left) are in use.
+
+    Args:
+      module: the module that is running.
+      mixture: h `[T, B, H]`; slice t is read by task t alone.
+      weights: m `[T, B, E]`, the weights of the shared experts in h.
+
+    Returns:
+      The mixture.
+    """
+    if not module.is_initializing():
+        module.sow("mixing", "weights", weights, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+    return module.perturb("mixture", mixture, collection="task_perturbations")
+
+
 def gate_statistics(weights: Array) -> dict[str, Array]:
     """Summarises how gates spread their weight over experts.
 

@@ -2,7 +2,7 @@
 
 from mtl.models.build import PRESETS, build_model, model_arguments
 from mtl.models.model import MultiTaskModel
-from mtl.models.probe import gate_diagnostics, zero_perturbations
+from mtl.models.probe import gate_diagnostics, shared_tap, zero_perturbations
 
 __all__ = [
     "PRESETS",

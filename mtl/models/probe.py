@@ -5,7 +5,9 @@ import jax
 import jax.numpy as jnp
 
 from mtl.errors import InputError
+from mtl.jacobian import TaskTap
 from mtl.models.model import MultiTaskModel
+from mtl.transfers import Independent
 from mtl.types import Array, Batch, PyTree
 
 
@@ -59,3 +61,30 @@ def zero_perturbations(
             "take gradients at the parameters, or choose an extractor that shares"
         )
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["perturbations"])
+
+
+def shared_tap(model: MultiTaskModel, params: PyTree, batch: Batch) -> PyTree | TaskTap:
+    """Makes the cheapest tap that reads gradients at the shared representation.
+
+    Where tasks read the shared experts through mixtures of their own, and no task reads another task's,
+    that is a `TaskTap`: all T gradients in one pass through the heads. Else it is `zero_perturbations`,
+    which takes T passes through the heads. Both give the same Gramian.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: B rows.
+
+    Returns:
+      The `tap` for `task_jacobian`.
+
+    Raises:
+      InputError: the model shares no representation, so that it has no tap.
+    """
+    zeros = zero_perturbations(model, params, batch)
+    if not isinstance(model.transfer, Independent):
+        return zeros
+    shapes = jax.eval_shape(lambda: model.apply({"params": params}, batch, mutable=["task_perturbations"])[1])
+    if "task_perturbations" not in shapes:
+        return zeros
+    return TaskTap(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["task_perturbations"]))

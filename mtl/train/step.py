@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from mtl.jacobian import Ownership, task_jacobian, task_ownership
-from mtl.models import zero_perturbations
+from mtl.jacobian import Ownership, TaskTap, task_jacobian, task_ownership
+from mtl.models import shared_tap
 from mtl.tasks import Task, task_losses
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import weighting_state
@@ -43,15 +43,32 @@ class StepMetrics(NamedTuple):
     finite: Array
 
 
-def make_loss_fn(model: nn.Module, tasks: Sequence[Task]) -> Callable[..., Array]:
-    """Returns `loss_fn(params, batch, key, train=True, perturbations=None) -> losses [T]`."""
+def make_loss_fn(model: nn.Module, tasks: Sequence[Task]) -> Callable[..., Any]:
+    """Makes the loss function of a model.
+
+    Args:
+      model: a `MultiTaskModel`.
+      tasks: T tasks.
+
+    Returns:
+      `loss_fn(params, batch, key, train=True, perturbations=None) -> losses [T]`; with a `TaskTap` as
+      perturbations it returns `(losses, mixing [T, B, E])`.
+    """
 
     def loss_fn(params, batch, key, train=True, perturbations=None):
         variables = {"params": params}
-        if perturbations is not None:
-            variables["perturbations"] = perturbations
-        outputs = model.apply(variables, batch, train=train, rngs={"dropout": key})
-        return task_losses(tasks, outputs, batch["labels"], batch.get("mask"))
+        rngs = {"dropout": key}
+        mixing = None
+        if isinstance(perturbations, TaskTap):
+            variables["task_perturbations"] = perturbations.zeros
+            outputs, state = model.apply(variables, batch, train=train, rngs=rngs, mutable=["mixing"])
+            (mixing,) = jax.tree.leaves(state["mixing"])
+        else:
+            if perturbations is not None:
+                variables["perturbations"] = perturbations
+            outputs = model.apply(variables, batch, train=train, rngs=rngs)
+        losses = task_losses(tasks, outputs, batch["labels"], batch.get("mask"))
+        return losses if mixing is None else (losses, mixing)
 
     return loss_fn
 
@@ -74,8 +91,8 @@ def make_step(
     loss_fn = make_loss_fn(model, tasks)
 
     def step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, StepMetrics]:
-        zeros = zero_perturbations(model, state.params, batch) if tap else None
-        losses, jac = task_jacobian(loss_fn, state.params, batch, key, tap=zeros)
+        place = shared_tap(model, state.params, batch) if tap else None
+        losses, jac = task_jacobian(loss_fn, state.params, batch, key, tap=place)
         updates, opt_state = optimizer.update(jac, state.opt_state, state.params, losses=losses)
         params: Any = optax.apply_updates(state.params, updates)
         weighting = weighting_state(opt_state)

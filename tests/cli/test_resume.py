@@ -1,5 +1,6 @@
 """A study that is killed again and again ends with the same bytes as one that is left alone."""
 
+import contextlib
 import os
 import random
 import shlex
@@ -49,8 +50,10 @@ def start(folder):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
 
+    started = []
+
     def start_process(*arguments):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(ROOT / "run.py"), *arguments],
             env=environment,
             cwd=folder,
@@ -58,14 +61,19 @@ def start(folder):
             stderr=subprocess.PIPE,
             text=True,
         )
+        started.append(process)
+        return process
 
-    return start_process
+    yield start_process
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(folder, start):
     process = start("--config=study.py", "--workdir=undisturbed")
-    out, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return read(folder / "undisturbed")
 
@@ -77,11 +85,11 @@ def read(workdir):
 def listing(workdir):
     """All files with their times; what vanishes meanwhile is left out."""
     found = set()
-    for path in workdir.rglob("*"):
-        try:
-            found.add((str(path), path.stat().st_mtime_ns))
-        except FileNotFoundError:
-            continue
+    for parent, _, files in os.walk(workdir):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                path = os.path.join(parent, name)
+                found.add((path, os.stat(path).st_mtime_ns))
     return found
 
 

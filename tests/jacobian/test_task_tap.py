@@ -1,0 +1,89 @@
+"""The tap with a slice per task reads the same Gramian as the general one, in one pass."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mtl import task_jacobian
+from mtl.data import IdColumn, Schema
+from mtl.jacobian import TaskTap
+from mtl.models import build_model, shared_tap, zero_perturbations
+from mtl.tasks import Task
+from mtl.train import make_loss_fn
+
+TASKS = (Task("a"), Task("b", "regression"), Task("c", "multiclass", 3, parents=("a",)))
+SCHEMA = Schema((IdColumn("i", 5),), ("x", "y"), TASKS)
+
+
+def batch(rows=6):
+    rng = np.random.default_rng(0)
+    labels = np.stack([rng.integers(0, 2, rows), rng.normal(size=rows), rng.integers(0, 3, rows)], axis=1)
+    return {
+        "ids": jnp.asarray(rng.integers(0, 5, (rows, 1)), jnp.int32),
+        "numeric": jnp.asarray(rng.normal(size=(rows, 2)), jnp.float32),
+        "labels": jnp.asarray(labels, jnp.float32),
+    }
+
+
+def jacobian(name, tap, rows=6, **more):
+    model = build_model({"name": name, **more}, SCHEMA)
+    data = batch(rows)
+    params = model.init(jax.random.key(0), data)["params"]
+    loss_fn = make_loss_fn(model, TASKS)
+    return task_jacobian(loss_fn, params, data, jax.random.key(1), tap=tap(model, params, data))
+
+
+@pytest.mark.parametrize("name", ["mmoe", "cgc", "ple"])
+def test_one_pass_gives_the_gramian_at_the_experts(name):
+    losses, quick = jacobian(name, shared_tap)
+    expected_losses, general = jacobian(name, zero_perturbations)
+    assert isinstance(quick.mixing, jax.Array)
+    assert general.mixing is None
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
+    np.testing.assert_allclose(quick.gramian(tap=True), general.gramian(tap=True), rtol=1e-4, atol=1e-9)
+    # [T, B, E, H] against [T, E, B, H]
+    (expected,) = jax.tree.leaves(general.stacked_at_tap())
+    np.testing.assert_allclose(
+        quick.stacked_at_tap(), jnp.moveaxis(expected, 1, 2), rtol=1e-4, atol=1e-8
+    )
+    w = jnp.array([0.2, 0.5, 0.3])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7),
+        quick.pullback(w),
+        general.pullback(w),
+    )
+
+
+@pytest.mark.parametrize("name", ["shared_bottom", "omoe", "dbmtl2"])
+def test_models_whose_tasks_read_each_other_or_one_tensor_take_the_general_tap(name):
+    _, jac = jacobian(name, shared_tap)
+    assert jac.mixing is None
+    assert np.isfinite(jac.gramian(tap=True)).all()
+
+
+def test_the_formula_by_hand():
+    """Two tasks read z = 2p through h_t = m_t z; losses h_1², 3h_2."""
+    m = jnp.array([0.5, 4.0]).reshape(2, 1, 1)
+
+    def loss_fn(p, perturbations):
+        h = m * (2 * p) + perturbations.zeros
+        return jnp.stack([h[0, 0, 0] ** 2, 3 * h[1, 0, 0]]), m
+
+    _, jac = task_jacobian(loss_fn, jnp.array(1.5), tap=TaskTap(jnp.zeros((2, 1, 1))))
+    # dL/dz: 2·h_1·m_1 = 2·1.5·0.5 = 1.5 and 3·m_2 = 12
+    np.testing.assert_allclose(jac.gramian(tap=True), [[2.25, 18], [18, 144]])
+    np.testing.assert_allclose(jac.gramian(), [[9, 72], [72, 576]])  # dz/dp = 2
+
+
+def test_aux_comes_after_the_mixing():
+    def loss_fn(p, perturbations):
+        h = p + perturbations.zeros
+        return h[:, 0, 0] ** 2, jnp.ones((2, 1, 1)), "aux"
+
+    def run(p):
+        _, jac, aux = task_jacobian(loss_fn, p, tap=TaskTap(jnp.zeros((2, 1, 1))), has_aux=True)
+        assert aux == "aux"
+        return jac.gramian(tap=True)
+
+    np.testing.assert_allclose(jax.eval_shape(run, jnp.ones((2, 1, 1))).shape, (2, 2))
