@@ -29,11 +29,11 @@ def get_config() -> config_dict.ConfigDict:
         models=("single_task", "shared_bottom", "omoe", "mmoe", "ple", "dbmtl2"),
         weightings=(
             "static",
-            "uwl",
+            {"name": "uwl", "label": "uwl", "learning_rate": 0.01},
             "mgda",
             {"name": "pe_ltr", "label": "pe_ltr", "floors": (0.3, 0.3)},
         ),
         seeds=3,
-        train={"batch_size": 256, "learning_rate": 3e-3, "steps": 400, "eval_every": 50},
+        train={"batch_size": 256, "learning_rate": 3e-3, "steps": 300, "eval_every": 50},
         sweep={"dataset": {"correlation": (0.5, 0.9, 1.0)}},
     )

@@ -223,7 +223,8 @@ def task_jacobian(
     mixes = isinstance(tap, TaskTap)
 
     def losses_of(params, tap):
-        out = loss_fn(params, *args) if tap is None else loss_fn(params, *args, perturbations=tap)
+        more = {} if tap is None else {"perturbations": tap}
+        out: Any = loss_fn(params, *args, **more)
         out = out if has_aux or mixes else (out,)
         return out[0], (out[1] if mixes else None, out[-1] if has_aux else None)
 

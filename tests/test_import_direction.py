@@ -20,7 +20,7 @@ ALLOWED = {
     "layers": {"tasks", "types"},
     "extractors": {"layers", "types"},
     "transfers": {"layers", "types"},
-    "models": {"data", "errors", "extractors", "layers", "tasks", "transfers", "types"},
+    "models": {"data", "errors", "extractors", "jacobian", "layers", "tasks", "transfers", "types"},
     "weightings": {"errors", "jacobian", "solvers", "types"},
     "train": {"errors", "jacobian", "metrics", "models", "progress", "tasks", "types", "weightings"},
     "sweep": {

@@ -10,5 +10,6 @@ __all__ = [
     "build_model",
     "gate_diagnostics",
     "model_arguments",
+    "shared_tap",
     "zero_perturbations",
 ]

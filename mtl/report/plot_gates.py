@@ -90,7 +90,7 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
 
 
 def _utilisation(study: Study) -> dict[tuple[Group, Method, str], Utilisation]:
-    first = {}
+    first: dict[tuple[Group, Method, str], tuple[int, Utilisation]] = {}
     for record in study.records:
         for name, gate in record.content.get("gates", {}).items():
             key = (record.group, record.method, name)

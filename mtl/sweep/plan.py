@@ -223,7 +223,7 @@ def _datasets(
     config: Mapping[str, Any], seeds: Sequence[int], data_dir: str | None, manual_dir: str | None
 ) -> list[tuple[dict[str, Any], tuple[Dataset, ...]]]:
     """For every swept variant the data sets of its seeds: one for all, or one each with `resample`."""
-    variants = []
+    variants: list[tuple[dict[str, Any], tuple[Dataset, ...]]] = []
     for values in _grid(config, "dataset"):
         arguments = {**config["dataset"], **values}
         name, resample = arguments.pop("name", None), arguments.pop("resample", False)

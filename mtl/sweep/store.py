@@ -26,6 +26,7 @@ COLUMNS = (
     "value",
     "step",
 )
+RUN_KEYS = {"key", "step", "metrics", "curves", "failed"}
 
 
 def group_folder(workdir: Path, group: Group) -> Path:
@@ -68,6 +69,8 @@ def load_group(workdir: Path, group: Group) -> dict[str, Any] | None:
         found = json.loads(path.read_text())
         if len(found["runs"]) != len(group.runs):
             raise ValueError(f"{len(found['runs'])} runs, expected {len(group.runs)}")
+        if any(set(run) != RUN_KEYS for run in found["runs"]):
+            raise ValueError(f"a run has not the keys {', '.join(sorted(RUN_KEYS))}")
     except (ValueError, KeyError, TypeError) as e:
         raise InputError(f"{path} is damaged ({e}); delete it to train its group again") from None
     return found

@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 
-from mtl.models import gate_diagnostics
+from mtl.models import MultiTaskModel, gate_diagnostics
 from mtl.tasks import Task
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget
@@ -56,7 +55,7 @@ QUICK_COMPILE = {"xla_backend_optimization_level": 0}
 """For programs that run once: initialising PLE compiles in 0.5 s instead of 4.3 s."""
 
 
-def model_program(model: nn.Module, data_axis: int | None) -> ModelProgram:
+def model_program(model: MultiTaskModel, data_axis: int | None) -> ModelProgram:
     """Builds the functions of a model.
 
     Args:
@@ -82,7 +81,7 @@ def model_program(model: nn.Module, data_axis: int | None) -> ModelProgram:
 
 
 def train_program(
-    model: nn.Module,
+    model: MultiTaskModel,
     tasks: Sequence[Task],
     optimizer: optax.GradientTransformationExtraArgs,
     budget: Budget,

@@ -6,10 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 
 from mtl.jacobian import Ownership, TaskTap, task_jacobian, task_ownership
-from mtl.models import shared_tap
+from mtl.models import MultiTaskModel, shared_tap
 from mtl.tasks import Task, task_losses
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import weighting_state
@@ -43,7 +42,7 @@ class StepMetrics(NamedTuple):
     finite: Array
 
 
-def make_loss_fn(model: nn.Module, tasks: Sequence[Task]) -> Callable[..., Any]:
+def make_loss_fn(model: MultiTaskModel, tasks: Sequence[Task]) -> Callable[..., Any]:
     """Makes the loss function of a model.
 
     Args:
@@ -74,7 +73,7 @@ def make_loss_fn(model: nn.Module, tasks: Sequence[Task]) -> Callable[..., Any]:
 
 
 def make_step(
-    model: nn.Module,
+    model: MultiTaskModel,
     tasks: Sequence[Task],
     optimizer: optax.GradientTransformationExtraArgs,
     *,
@@ -107,7 +106,7 @@ def make_step(
     return step
 
 
-def find_ownership(model: nn.Module, tasks: Sequence[Task], params: PyTree, batch: Batch) -> Ownership:
+def find_ownership(model: MultiTaskModel, tasks: Sequence[Task], params: PyTree, batch: Batch) -> Ownership:
     """Finds which parameters the tasks share, from a few rows; see `task_ownership`.
 
     Args:

@@ -1,0 +1,40 @@
+"""Evaluation of a run, and the number that selects a step."""
+
+import math
+
+import numpy as np
+import pytest
+
+from mtl.tasks import Task
+from mtl.train.evaluate import evaluate, selection_value
+
+CLICK, STARS, DIGIT = Task("click"), Task("stars", "regression"), Task("digit", "multiclass", 3)
+METRICS = {"click": {"auc": 0.75}, "stars": {"rmse": 2.0}, "digit": {"accuracy": 0.5}}
+
+
+def test_errors_count_negatively():
+    assert selection_value([CLICK, STARS], METRICS, "mean") == pytest.approx((0.75 - 2.0) / 2)
+    assert selection_value([CLICK, STARS, DIGIT], METRICS, "stars") == -2.0
+    assert selection_value([CLICK, STARS, DIGIT], METRICS, "digit") == 0.5
+
+
+def test_a_metric_without_meaning_selects_nothing():
+    spoilt = {**METRICS, "click": {"auc": math.nan}}
+    assert math.isnan(selection_value([CLICK, STARS], spoilt, "mean"))
+    assert selection_value([CLICK, STARS], spoilt, "stars") == -2.0
+
+
+def test_metrics_are_those_of_the_rows_inside():
+    draw = np.random.default_rng(0)
+    tasks = (CLICK, STARS, DIGIT)
+    outputs = draw.normal(size=(3, 30, 3)).astype(np.float32)
+    labels = np.stack([np.arange(30) % 2, draw.normal(size=30), np.arange(30) % 3], axis=1)
+    labels = labels.astype(np.float32)
+    mask = draw.random((30, 3)) < 0.6
+    found = evaluate(tasks, outputs, np.where(mask, labels, np.float32(0)), mask)
+    for t, task in enumerate(tasks):
+        rows = mask[:, t]
+        alone = evaluate([task], outputs[t : t + 1, rows], labels[rows, t : t + 1])[task.name]
+        assert found[task.name] == pytest.approx(alone, nan_ok=True)
+    squared = (outputs[1, mask[:, 1], 0] - labels[mask[:, 1], 1]) ** 2
+    assert found["stars"]["rmse"] == pytest.approx(math.sqrt(squared.mean()), rel=1e-6)
