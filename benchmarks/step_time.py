@@ -1,7 +1,7 @@
 """What a weighting costs: time of a full training step, relative to the plain sum in the same run.
 
-    python benchmarks/step_time.py                  # table on stdout, a minute or two on 2 cores
-    python benchmarks/step_time.py --json=out.json
+    python -m benchmarks.step_time                  # table on stdout, a minute or two on 2 cores
+    python -m benchmarks.step_time --json=out.json
 
 One MMoE (8 experts, one gate and tower per task), one batch on the device, Adam. A step is everything:
 losses, Jacobian, weighting, optimiser. `sum` is `jax.grad` of the summed losses and Adam without any part

@@ -4,7 +4,7 @@
 from `jac` decides what the backward passes cost:
 
     jac.pullback(w)     Σ_t w_t ∇L_t              one backward pass
-    jac.stacked()       leaves [T, *shape]        T backward passes, batched
+    jac.stacked()       leaves [T, *shape]        T backward passes
     jac.gramian()       G_ij = ⟨∇L_i, ∇L_j⟩       T backward passes; at a tap, T through the heads only
 
 Nothing is computed until it is read, and under `jit` XLA drops what is not. A Jacobian is a pytree:
@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl.compilation import compile_quickly
 from mtl.errors import InputError
 from mtl.types import Array, LossFn, PyTree
 
@@ -58,7 +59,7 @@ class TaskJacobian:
       losses: the T losses `[T]`, which fix the dtype of the cotangents.
       mixing: mixing weights `[T, B, E]` of a `TaskTap`, else None.
       has_tap: whether gradients at a tap can be read.
-      chunk_size: how many backward passes run as one batch; None for all T.
+      chunk_size: how many backward passes run as one batch; None leaves it to the backend.
     """
 
     vjp: Callable
@@ -205,7 +206,8 @@ def task_jacobian(
       tap: zeros shaped like the intermediate (any pytree), a `TaskTap`, or None. With a `TaskTap`,
         `loss_fn` returns `(losses, mixing)`, or `(losses, mixing, aux)`.
       chunk_size: how many of the T backward passes run as one batch. It bounds the memory of their
-        intermediates, not that of the result.
+        intermediates, not that of the result. None: all of them, but one after another on CPU, where that
+        is faster.
 
     Returns:
       `(losses [T], jac)`, or `(losses, jac, aux)` with `has_aux`.
@@ -291,7 +293,8 @@ def shared_mask(tree: PyTree, shared: Shared) -> PyTree:
     """
     if shared is None:
         return jax.tree.map(lambda _: True, tree)
-    if callable(shared):
+    # A module's pytree may be callable as well; a function of the path is a leaf.
+    if callable(shared) and jax.tree_util.all_leaves([shared]):
         return jax.tree_util.tree_map_with_path(lambda path, _: bool(shared(path)), tree)
     found: Any = jax.tree.structure(shared)
     expected: Any = jax.tree.structure(tree)
@@ -361,9 +364,7 @@ def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
     sliced = [i for i, x in enumerate(leaves) if jnp.shape(x)[:1] == (num_tasks,)]
     pairs += [(i, t) for i in sliced for t in range(num_tasks)]
     probes = jnp.asarray(pairs, jnp.int32)
-    # Runs once: a quick compilation is worth more than fast code.
-    quick = {"xla_backend_optimization_level": 0}
-    run = jax.jit(lambda ps: jax.lax.map(lambda p: probe(p[0], p[1]), ps), compiler_options=quick)
+    run = jax.jit(lambda ps: jax.lax.map(lambda p: probe(p[0], p[1]), ps), compiler_options=compile_quickly())
     hits = np.asarray(run(probes))
     tasks = list(hits[: len(leaves)])
     blind = [t for t in range(num_tasks) if not any(leaf[t] for leaf in tasks)]

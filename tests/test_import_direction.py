@@ -8,11 +8,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 ALLOWED = {
+    "compilation": set(),
     "errors": set(),
     "files": set(),
     "progress": set(),
     "types": set(),
-    "jacobian": {"errors", "types"},
+    "jacobian": {"compilation", "errors", "types"},
     "tasks": {"errors", "types"},
     "solvers": {"types"},
     "metrics": {"errors", "tasks"},
@@ -22,7 +23,7 @@ ALLOWED = {
     "transfers": {"layers", "types"},
     "models": {"data", "errors", "extractors", "jacobian", "layers", "tasks", "transfers", "types"},
     "weightings": {"errors", "jacobian", "solvers", "types"},
-    "train": {"errors", "jacobian", "metrics", "models", "progress", "tasks", "types", "weightings"},
+    "train": {"compilation", "errors", "jacobian", "metrics", "models", "progress", "tasks", "types", "weightings"},
     "sweep": {
         *("data", "errors", "extractors", "files", "models", "progress", "tasks", "train", "transfers"),
         *("types", "weightings"),

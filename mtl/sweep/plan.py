@@ -180,7 +180,7 @@ def _check_taps(
     models: Sequence[tuple], specs: Sequence[tuple], pairs: Sequence[tuple], columns: Columns
 ) -> None:
     """Refuses a weighting that reads a tap for a model that has none; only shapes are worked out."""
-    row = {name: column[:1] for name, column in columns.items()}
+    row: Any = {name: column[:1] for name, column in columns.items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     for m, w in pairs:
         if w is None or not weightings.parse(without_label(specs[w][1]))[1].get("tap"):

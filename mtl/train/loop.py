@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mtl.compilation import compile_quickly
 from mtl.progress import Progress
 from mtl.tasks import Task
 from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate, selection_value
 from mtl.train.program import (
-    QUICK_COMPILE,
     ChunkMetrics,
     ModelProgram,
     blocks,
@@ -158,7 +158,7 @@ def train_group(
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
     one_row = {k: v[:, :1] if data.data_axis == 0 else v[:1] for k, v in data.train.items()}
     params = program.init(roots, one_row)
-    opt_state = jax.jit(jax.vmap(optimizer.init), compiler_options=QUICK_COMPILE)(params)
+    opt_state = jax.jit(jax.vmap(optimizer.init), compiler_options=compile_quickly())(params)
     state = TrainState(params, opt_state)
     snapshot = Snapshot(state, params, _empty_log(num_runs))
     if folder is not None:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from mtl.compilation import compile_quickly
 from mtl.models import MultiTaskModel, gate_diagnostics
 from mtl.tasks import Task
 from mtl.train.random import stream_key
@@ -51,10 +52,6 @@ class ModelProgram(NamedTuple):
     diagnose: Callable[..., Any]
 
 
-QUICK_COMPILE = {"xla_backend_optimization_level": 0}
-"""For programs that run once: initialising PLE compiles in 0.5 s instead of 4.3 s."""
-
-
 def model_program(model: MultiTaskModel, data_axis: int | None) -> ModelProgram:
     """Builds the functions of a model.
 
@@ -74,7 +71,7 @@ def model_program(model: MultiTaskModel, data_axis: int | None) -> ModelProgram:
         return gate_diagnostics(model, params, rows)
 
     return ModelProgram(
-        init=jax.jit(jax.vmap(init, in_axes=(0, data_axis)), compiler_options=QUICK_COMPILE),
+        init=jax.jit(jax.vmap(init, in_axes=(0, data_axis)), compiler_options=compile_quickly()),
         predict=jax.jit(jax.vmap(predict, in_axes=(0, data_axis))),
         diagnose=jax.jit(jax.vmap(diagnose, in_axes=(0, data_axis))),
     )

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -227,3 +229,17 @@ def test_half_precision_gradients_have_a_wide_gramian():
 def test_mistakes_are_named(call, says):
     with pytest.raises(InputError, match=says):
         call()
+
+
+def test_a_callable_pytree_of_bools_is_not_taken_for_a_function_of_the_path():
+    @jax.tree_util.register_dataclass
+    @dataclasses.dataclass
+    class Net:
+        w: object
+        b: object
+
+        def __call__(self, x):
+            return x @ self.w + self.b
+
+    mask = Net(w=True, b=False)
+    assert shared_mask(Net(w=jnp.ones(2), b=jnp.ones(())), mask) is mask

@@ -1,5 +1,7 @@
 """The task graph: parents by name, topological order, cycles spelt out."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_closing_a_path_makes_a_cycle_that_is_spelt_out(parents, data):
     path = [int(n) for n in str(caught.value).split(": ")[1].split(";")[0].split(" -> ")]
     assert path[0] == path[-1]
     assert len(path) > 1
-    assert all(after in parents[before] for before, after in zip(path, path[1:]))
+    assert all(after in parents[before] for before, after in itertools.pairwise(path))
 
 
 def test_ties_keep_the_declared_order():
