@@ -33,6 +33,7 @@ flags.DEFINE_multi_integer("tasks", [2, 8], "Numbers of tasks T.")
 flags.DEFINE_multi_integer("batch", [256, 2048], "Batch sizes.")
 flags.DEFINE_integer("rounds", 15, "Rounds in which every method is timed once.")
 flags.DEFINE_float("seconds", 0.15, "Shortest time of one measurement, in seconds.")
+flags.DEFINE_integer("chunk_size", None, "Backward passes per batch; default: what the backend prefers.")
 flags.DEFINE_string("json", None, "Also write the figures to this file.")
 
 NUM_FEATURES = 128
@@ -85,7 +86,7 @@ def make_case(method: str, num_tasks: int, batch_size: int) -> Case:
 
         def step(params, state, batch):
             place = shared_tap(model, params, batch) if tap else None
-            losses, jac = task_jacobian(loss_fn, params, batch, key, tap=place)
+            losses, jac = task_jacobian(loss_fn, params, batch, key, tap=place, chunk_size=FLAGS.chunk_size)
             updates, state = optimizer.update(jac, state, params, losses=losses)
             return optax.apply_updates(params, updates), state
 

@@ -23,7 +23,10 @@ ALLOWED = {
     "transfers": {"layers", "types"},
     "models": {"data", "errors", "extractors", "jacobian", "layers", "tasks", "transfers", "types"},
     "weightings": {"errors", "jacobian", "solvers", "types"},
-    "train": {"compilation", "errors", "jacobian", "metrics", "models", "progress", "tasks", "types", "weightings"},
+    "train": {
+        *("compilation", "errors", "jacobian", "metrics", "models", "progress", "tasks", "types"),
+        "weightings",
+    },
     "sweep": {
         *("data", "errors", "extractors", "files", "models", "progress", "tasks", "train", "transfers"),
         *("types", "weightings"),

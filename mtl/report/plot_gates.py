@@ -68,8 +68,8 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
     figure, axes = panels(
         len(rows),
         len(weightings),
-        title="Gate weights at the selected step of the first seed (experts of different seeds have nothing "
-        f"in common): mean ± standard deviation over test rows{note}",
+        # Experts of different seeds have nothing in common, so seeds are not averaged.
+        title=f"Gate weights at the selected step, first seed:\nmean ± standard deviation over test rows{note}",
         legends=[handles],
         height=1.25,
         left=label_margin(titles, 2),

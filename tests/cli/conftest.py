@@ -67,3 +67,25 @@ def cli(capfd):
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+def tree(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if "__pycache__" not in p.parts)
+
+
+@pytest.fixture
+def refused(cli, tmp_path):
+    """Returns a function that runs a command line and gives the one line with which it is refused."""
+
+    def call(*arguments):
+        before = tree(tmp_path)
+        outcome = cli(*arguments)
+        assert outcome.code == 2, outcome
+        assert outcome.out == ""
+        assert len(outcome.lines) == 1, outcome.err
+        assert outcome.err.startswith("mtl: ")
+        assert "Traceback" not in outcome.err
+        assert tree(tmp_path) == before
+        return outcome.err
+
+    return call

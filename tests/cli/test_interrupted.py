@@ -150,8 +150,8 @@ def test_a_damaged_checkpoint_says_what_to_delete(cli, finished, tmp_path):
     shutil.copytree(finished, copy)
     group = next(copy.glob("checkpoints/*/result.json")).parent
     (group / "result.json").unlink()
-    for data in (group / "last").rglob("manifest.ocdbt"):
-        data.write_bytes(b"damaged")
+    for state in (group / "last").glob("*/state"):
+        shutil.rmtree(state)
     outcome = cli(f"--workdir={copy}", "--resume")
     assert outcome.code == 2
     assert len(outcome.lines) == 1
