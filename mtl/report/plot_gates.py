@@ -69,7 +69,7 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
         len(rows),
         len(weightings),
         # Experts of different seeds have nothing in common, so seeds are not averaged.
-        title=f"Gate weights at the selected step, first seed:\nmean ± standard deviation over test rows{note}",
+        title=f"Gate weights at the selected step, first seed:\nmean ± deviation over test rows{note}",
         legends=[handles],
         height=1.25,
         left=label_margin(titles, 2),
