@@ -44,9 +44,7 @@ def test_one_pass_gives_the_gramian_at_the_experts(name):
     np.testing.assert_allclose(quick.gramian(tap=True), general.gramian(tap=True), rtol=1e-4, atol=1e-9)
     # [T, B, E, H] against [T, E, B, H]
     (expected,) = jax.tree.leaves(general.stacked_at_tap())
-    np.testing.assert_allclose(
-        quick.stacked_at_tap(), jnp.moveaxis(expected, 1, 2), rtol=1e-4, atol=1e-8
-    )
+    np.testing.assert_allclose(quick.stacked_at_tap(), jnp.moveaxis(expected, 1, 2), rtol=1e-4, atol=1e-8)
     w = jnp.array([0.2, 0.5, 0.3])
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7),
