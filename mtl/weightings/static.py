@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from mtl.errors import InputError
@@ -64,10 +63,10 @@ def static(
         size = int(num_tasks or 0)
         schedule = weights
     else:
-        values = per_task("weights", weights, num_tasks)
-        size = len(values) if num_tasks is None else num_tasks
-        if num_tasks is None and np.ndim(weights) == 0:
+        if num_tasks is None and isinstance(weights, int | float):
             raise InputError("static(weights=<a number>) also needs num_tasks")
+        values = per_task("weights", weights, num_tasks)
+        size = len(values)
         if (values < 0).any() or not values.any():
             raise InputError(f"weights are {weights!r}, expected numbers ≥ 0, not all of them zero")
         schedule = lambda _: jnp.asarray(values, jnp.float32)  # noqa: E731

@@ -311,7 +311,7 @@ def test_the_builder_keeps_scalarisations_whole_and_restricts_balancers():
         (lambda: weightings.uwl(2, freeze_at=0), "freeze_at"),
         (lambda: weightings.uwl(2, log_coefficient=-1.0), "log_coefficient"),
         (lambda: weightings.loss_norm(2, decay=1.5), "decay"),
-        (lambda: weightings.mgda(2, normalizer="l3"), "did you mean 'l2'"),
+        (lambda: weightings.mgda(2, normalizer="l3"), "unknown MGDA normalizer 'l3'"),
         (lambda: weightings.mgda(2, convention="odd"), "convention"),
         (lambda: weightings.pe_ltr(2, floors=(-0.1, 0.2)), "expected numbers ≥ 0"),
         (lambda: weightings.pe_ltr(2, floors=(0.6, 0.6)), "sum to 1.2"),
