@@ -277,3 +277,8 @@ def _no_duplicates(key: str, labels: Sequence[str]) -> None:
 def _identifier(model: str, weighting: str, runs: Sequence[Run]) -> str:
     digest = hashlib.sha256(repr((model, weighting, tuple(runs))).encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{model}-{weighting}")[:60].strip("-") + f"-{digest}"
+
+
+def weighting_label(plan: Plan, group: Group) -> str:
+    """The name under which a group's weighting is reported."""
+    return BASELINE_WEIGHTING if group.weighting is None else plan.weightings[group.weighting][0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from mtl.errors import InputError
 from mtl.files import to_json, write_atomic
-from mtl.sweep.plan import Group, Plan
+from mtl.sweep.plan import Group, Plan, weighting_label
 from mtl.train import RunResult
 
 COLUMNS = (
@@ -131,7 +131,7 @@ def _run_key(plan: Plan, group: Group, index: int) -> dict[str, Any]:
         "study": plan.name,
         "dataset": plan.dataset,
         "model": plan.models[group.model][0],
-        "weighting": "static" if group.weighting is None else plan.weightings[group.weighting][0],
+        "weighting": weighting_label(plan, group),
         "hparams": run.hparams,
         "seed": run.seed,
     }

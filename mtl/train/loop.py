@@ -172,7 +172,7 @@ def train_group(
     saved_at = time.monotonic()
     while log["step"] < budget.steps and not all(_over(log, settings)):
         start = log["step"]
-        state, metrics = call(state, roots, data.train, start)
+        state, metrics = call(state, roots, data.train, np.int32(start))
         log["step"] = start + budget.steps_per_call
         _record_train(log, tasks, start, budget.steps_per_call, jax.device_get(metrics), settings)
         if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:

@@ -86,7 +86,7 @@ def train_program(
     data_axis: int | None,
     *,
     tap: bool = False,
-) -> Callable[..., tuple[TrainState, ChunkMetrics]]:
+) -> Any:
     """Compiles K training steps of all runs of a group into one call.
 
     Args:
@@ -99,8 +99,8 @@ def train_program(
       tap: offer the weighting gradients at the shared representation.
 
     Returns:
-      `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number of steps done.
-      The state is donated. Rows are permuted on the device: step k takes its batch from the permutation
+      A jitted function `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number of
+      steps done; the state is donated. Rows are permuted on the device: step k takes its batch from the permutation
       of epoch k // steps_per_epoch, a pure function of (seed, epoch).
     """
     step = make_step(model, tasks, optimizer, tap=tap)
