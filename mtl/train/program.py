@@ -99,9 +99,9 @@ def train_program(
       tap: offer the weighting gradients at the shared representation.
 
     Returns:
-      A jitted function `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number of
-      steps done; the state is donated. Rows are permuted on the device: step k takes its batch from the permutation
-      of epoch k // steps_per_epoch, a pure function of (seed, epoch).
+      A jitted function `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number
+      of steps done; the state is donated. Rows are permuted on the device: step k takes its batch from the
+      permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
     """
     step = make_step(model, tasks, optimizer, tap=tap)
     length = budget.steps_per_call
