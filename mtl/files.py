@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Files of a study: the columns of the results, and writing so that nobody ever sees half of a file."""
 
 import json
 import math
@@ -6,6 +6,21 @@ import os
 import tempfile
 from pathlib import Path
 from typing import Any
+
+RESULT_COLUMNS = (
+    "study",
+    "dataset",
+    "model",
+    "weighting",
+    "hparams",
+    "seed",
+    "split",
+    "task",
+    "metric",
+    "value",
+    "step",
+)
+"""Columns of `results.csv`, one row per run, split, task and metric; the first six name the run."""
 
 
 def write_atomic(path: str | Path, content: str | bytes) -> None:

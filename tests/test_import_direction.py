@@ -31,7 +31,7 @@ ALLOWED = {
         *("data", "errors", "extractors", "files", "models", "progress", "tasks", "train", "transfers"),
         *("types", "weightings"),
     },
-    "report": {"errors", "metrics", "tasks"},
+    "report": {"errors", "files", "metrics", "tasks"},
     "__init__": {"jacobian", "weightings"},
     "experiments": {"sweep"},
     "third_party": {"errors"},

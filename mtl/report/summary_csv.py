@@ -6,7 +6,7 @@ import math
 
 from mtl.report.summary import Comparison, GroupSummary
 
-COLUMNS = (
+SUMMARY_COLUMNS = (
     "dataset",
     "hparams",
     "model",
@@ -46,7 +46,7 @@ def summary_csv(groups: tuple[GroupSummary, ...]) -> str:
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(SUMMARY_COLUMNS)
     for group in groups:
         for row in group.methods:
             head = (*group.group, *row.method, "test")

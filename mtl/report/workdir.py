@@ -10,22 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl.errors import InputError
+from mtl.files import RESULT_COLUMNS
 from mtl.tasks import KINDS, Task
-
-COLUMNS = (
-    "study",
-    "dataset",
-    "model",
-    "weighting",
-    "hparams",
-    "seed",
-    "split",
-    "task",
-    "metric",
-    "value",
-    "step",
-)
-"""Columns of `results.csv`."""
 
 
 class Group(NamedTuple):
@@ -178,17 +164,17 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _read_results(path: Path, tasks: set[str]) -> dict[Group, Table]:
     reader = csv.reader(_lines(path))
-    if tuple(next(reader, ())) != COLUMNS:
-        raise InputError(f"{path} line 1: expected the header {','.join(COLUMNS)}")
+    if tuple(next(reader, ())) != RESULT_COLUMNS:
+        raise InputError(f"{path} line 1: expected the header {','.join(RESULT_COLUMNS)}")
     tables: dict[Group, Table] = {}
     for cells in reader:
         where = f"{path} line {reader.line_num}"
-        if len(cells) != len(COLUMNS):
+        if len(cells) != len(RESULT_COLUMNS):
             raise InputError(
-                f"{where}: {len(cells)} cells, expected {len(COLUMNS)}; the file was cut or edited, "
+                f"{where}: {len(cells)} cells, expected {len(RESULT_COLUMNS)}; the file was cut or edited, "
                 "continue the study with --resume"
             )
-        row = dict(zip(COLUMNS, cells))
+        row = dict(zip(RESULT_COLUMNS, cells))
         if row["split"] not in ("val", "test"):
             raise InputError(f"{where}: split {row['split']!r}, expected 'val' or 'test'")
         if row["task"] not in tasks:

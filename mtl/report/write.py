@@ -1,14 +1,13 @@
-"""Files appear whole or not at all."""
+"""The report's files appear whole or not at all, and a failure to write is one clear line."""
 
-import contextlib
-import os
 from pathlib import Path
 
 from mtl.errors import InputError
+from mtl.files import write_atomic
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file under a temporary name in the same folder, then renames it.
+    """Writes a file atomically.
 
     Args:
       path: the file; an older one is replaced, a missing folder is made.
@@ -17,18 +16,12 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
       InputError: the folder or the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        write_atomic(path, content)
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror}; free space or choose another --workdir"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # it is gone after the rename
-            temporary.unlink()
 
 
 def remove_file(path: Path) -> None:

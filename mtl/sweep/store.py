@@ -9,23 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mtl.errors import InputError
-from mtl.files import to_json, write_atomic
+from mtl.files import RESULT_COLUMNS, to_json, write_atomic
 from mtl.sweep.plan import Group, Plan, weighting_label
 from mtl.train import RunResult
 
-COLUMNS = (
-    "study",
-    "dataset",
-    "model",
-    "weighting",
-    "hparams",
-    "seed",
-    "split",
-    "task",
-    "metric",
-    "value",
-    "step",
-)
 RUN_KEYS = {"key", "step", "metrics", "curves", "failed"}
 
 
@@ -93,7 +80,7 @@ def write_results(workdir: Path, plan: Plan) -> list[str]:
         done = load_group(workdir, group)
         for run in done["runs"] if done else ():
             key = run["key"]
-            base = tuple(key[c] for c in COLUMNS[:6])
+            base = tuple(key[c] for c in RESULT_COLUMNS[:6])
             if run["failed"] is not None:
                 failures.append(
                     f"{key['model']} x {key['weighting']}"
@@ -109,7 +96,7 @@ def write_results(workdir: Path, plan: Plan) -> list[str]:
             lines += [(*base, i, {**key, **record}) for i, record in enumerate(run["curves"])]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(RESULT_COLUMNS)
     writer.writerows(sorted(rows))
     write_atomic(workdir / "results.csv", out.getvalue())
     lines.sort(key=lambda line: line[:-1])

@@ -249,6 +249,7 @@ def test_a_workdir_in_use(refused, write_study, tmp_path):
 def test_a_users_empty_folder_is_not_removed(refused, write_study, tmp_path):
     (tmp_path / "mine").mkdir()
     refused(f"--config={write_study()}", f"--workdir={tmp_path / 'mine'}", "--config.models=no")
+    assert (tmp_path / "mine").is_dir()
 
 
 @pytest.mark.parametrize("flag", ["--resume", "--report"])

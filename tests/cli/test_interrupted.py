@@ -208,7 +208,7 @@ def test_no_room_for_the_report_keeps_the_results(cli, study, finished, tmp_path
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(mtl.report.write.Path, "write_bytes", full)
+        patch.setattr(mtl.report.write, "write_atomic", full)
         outcome = cli(f"--config={study}", f"--workdir={workdir}")
     assert outcome.code == 3
     assert "cannot write" in outcome.lines[-1]
