@@ -4,10 +4,10 @@
     python -m benchmarks.step_time --json=out.json
 
 One MMoE (8 experts, one gate and tower per task), one batch on the device, Adam. A step is everything:
-losses, Jacobian, weighting, optimiser. `sum` is `jax.grad` of the summed losses and Adam without any part
-of this library's weightings. The methods take turns, round after round, so that a machine whose speed
-drifts does not favour one; a ratio is the median over rounds of the time relative to `sum` in that round.
-Single times are printed for orientation only.
+losses, Jacobian, weighting, optimiser; ten steps make a compiled call, as in training. `sum` is `jax.grad`
+of the summed losses and Adam without any part of this library's weightings. The methods take turns, round
+after round, so that a machine whose speed drifts does not favour one; a ratio is the median over rounds of
+the time relative to `sum` in that round. Single times are printed for orientation only.
 """
 
 import statistics
@@ -36,6 +36,7 @@ flags.DEFINE_float("seconds", 0.15, "Shortest time of one measurement, in second
 flags.DEFINE_integer("chunk_size", None, "Backward passes per batch; default: what the backend prefers.")
 flags.DEFINE_string("json", None, "Also write the figures to this file.")
 
+STEPS_PER_CALL = 10
 NUM_FEATURES = 128
 SIZES = {"num_experts": 8, "expert_features": (64,), "tower_features": (32,)}
 METHODS = ("sum", "static", "uwl", "mgda_tap", "mgda", "pe_ltr")
@@ -47,9 +48,9 @@ TARGETS: dict[str, Callable[[int], float]] = {
 
 
 class Case(NamedTuple):
-    """A compiled step and the state it carries."""
+    """Some compiled steps and the state they carry."""
 
-    step: Callable[..., Any]
+    steps: Callable[..., Any]
     state: list[Any]
 
 
@@ -90,31 +91,35 @@ def make_case(method: str, num_tasks: int, batch_size: int) -> Case:
             updates, state = optimizer.update(jac, state, params, losses=losses)
             return optax.apply_updates(params, updates), state
 
-    compiled = jax.jit(step, donate_argnums=(0, 1))
+    def steps(params, state, batch):
+        """Some steps in one call, as the training loop runs them."""
+        return jax.lax.fori_loop(0, STEPS_PER_CALL, lambda _, s: step(s[0], s[1], batch), (params, state))
+
+    compiled = jax.jit(steps, donate_argnums=(0, 1))
     state = [jax.tree.map(jnp.copy, params), optimizer.init(params)]
     return Case(lambda p, s: compiled(p, s, batch), state)
 
 
-def seconds_per_step(case: Case, steps: int) -> float:
-    """Runs some steps and returns the mean time of one."""
+def seconds_per_step(case: Case, calls: int) -> float:
+    """Runs some calls and returns the mean time of a step."""
     start = time.perf_counter()
-    for _ in range(steps):
-        case.state[:] = case.step(*case.state)
+    for _ in range(calls):
+        case.state[:] = case.steps(*case.state)
     jax.block_until_ready(case.state)
-    return (time.perf_counter() - start) / steps
+    return (time.perf_counter() - start) / (calls * STEPS_PER_CALL)
 
 
 def measure(num_tasks: int, batch_size: int) -> dict[str, list[float]]:
     """Times all methods in turns; returns the seconds per step of every round."""
     cases = {m: make_case(m, num_tasks, batch_size) for m in METHODS}
-    steps = {}
+    calls = {}
     for method, case in cases.items():
-        seconds_per_step(case, 3)  # compiles and warms up
-        steps[method] = max(3, round(FLAGS.seconds / seconds_per_step(case, 3)))
+        seconds_per_step(case, 1)  # compiles and warms up
+        calls[method] = max(1, round(FLAGS.seconds / STEPS_PER_CALL / seconds_per_step(case, 1)))
     times: dict[str, list[float]] = {m: [] for m in METHODS}
     for _ in range(FLAGS.rounds):
         for method, case in cases.items():
-            times[method].append(seconds_per_step(case, steps[method]))
+            times[method].append(seconds_per_step(case, calls[method]))
     return times
 
 

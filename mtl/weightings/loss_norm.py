@@ -64,8 +64,8 @@ def loss_norm(
 
     def init_fn(params):
         del params
-        zeros = jnp.zeros(num_tasks, jnp.float32)
-        return LossNormState(zeros, zeros, zeros)
+        # Three arrays, not one thrice: a state whose leaves share a buffer cannot be donated.
+        return LossNormState(*(jnp.zeros(num_tasks, jnp.float32) for _ in LossNormState._fields))
 
     def update_fn(updates, state, params=None, *, losses, **extra):
         del params, extra

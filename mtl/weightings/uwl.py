@@ -102,8 +102,7 @@ def uwl(
     def init_fn(params):
         del params
         s = jnp.asarray(start, jnp.float32)
-        zeros = jnp.zeros(num_tasks, jnp.float32)
-        return UWLState(zeros, s, optimizer.init(s), zeros, jnp.zeros((), jnp.int32))
+        return UWLState(jnp.zeros_like(s), s, optimizer.init(s), jnp.zeros_like(s), jnp.zeros((), jnp.int32))
 
     def update_fn(updates, state, params=None, *, losses, **extra):
         del params, extra

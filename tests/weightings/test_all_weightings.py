@@ -86,6 +86,16 @@ def test_jit_equals_eager_and_does_not_recompile(row):
 
 
 @EACH_ROW
+def test_a_fresh_state_can_be_donated(row):
+    """No two leaves share a buffer, so a jitted step may update the state in place."""
+    tx = make(row)
+    step = jax.jit(lambda s, g: tx.update(g, s, params(), losses=losses()), donate_argnums=0)
+    _, state = step(tx.init(params()), gradients())
+    _, expected = run(tx, gradients(), losses())
+    chex.assert_trees_all_close(state, expected, rtol=1e-5, atol=1e-6)
+
+
+@EACH_ROW
 def test_vmap_equals_a_loop_and_scan_keeps_the_state(row):
     tx = make(row)
     many = [gradients(seed=s) for s in range(3)]
