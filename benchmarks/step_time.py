@@ -31,7 +31,7 @@ from mtl.train import find_ownership, make_loss_fn
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("tasks", [2, 8], "Numbers of tasks T.")
 flags.DEFINE_multi_integer("batch", [256, 2048], "Batch sizes.")
-flags.DEFINE_integer("rounds", 15, "Rounds in which every method is timed once.")
+flags.DEFINE_integer("rounds", 21, "Rounds in which every method is timed once.")
 flags.DEFINE_float("seconds", 0.15, "Shortest time of one measurement, in seconds.")
 flags.DEFINE_integer("chunk_size", None, "Backward passes per batch; default: what the backend prefers.")
 flags.DEFINE_string("json", None, "Also write the figures to this file.")

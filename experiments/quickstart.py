@@ -1,9 +1,10 @@
 """Quickstart: which sharing structure and which weighting, on tasks of known correlation?
 
 Command:   python run.py
-Time:      under 2 minutes on 2 cores
-Data:      MMoE recipe (synthetic, nothing to download), every seed draws its own
-Expected:  every model is better at higher correlation; sharing beats single-task at correlation 1.
+Time:      about 75 s on 2 cores
+Data:      MMoE recipe (synthetic, nothing to download); seeds draw new rows of one function
+Expected:  PLE and DBMTL-2, which have a hidden layer more than the others, have the lowest errors; with three
+           seeds few differences from single-task models are beyond doubt, and the verdicts say which
 """
 
 from ml_collections import config_dict

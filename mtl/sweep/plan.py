@@ -13,7 +13,7 @@ from mtl import data, weightings
 from mtl.data import Columns, Dataset
 from mtl.errors import InputError, unknown_name
 from mtl.extractors import SingleTask
-from mtl.models import MultiTaskModel, build_model, model_arguments, zero_perturbations
+from mtl.models import PRESETS, MultiTaskModel, build_model, model_arguments, zero_perturbations
 from mtl.sweep.config import Spec, hparams, label, without_label
 from mtl.tasks import Task
 from mtl.train import Budget, TrainSettings, budget, train_settings
@@ -149,10 +149,11 @@ def _models(config: Mapping[str, Any], schema: Any) -> tuple[tuple[str, Spec, Mu
     _no_duplicates("models", labels)
     dtype = config["train"].get("dtype", "float32")
     full = [_with_defaults(without_label(spec), config["model"]) for spec in specs]
-    taken = frozenset().union(*(model_arguments(spec) for spec in full))
+    # A key may wait for a model that this study leaves out, but some model must take it.
+    taken = frozenset().union(*(model_arguments(spec) for spec in (*full, *PRESETS)))
     for key in config["model"]:
         if key not in taken:
-            raise unknown_name("key in config.model, which no model of the study takes:", key, taken)
+            raise unknown_name("key in config.model, which no model takes:", key, taken)
     return tuple(
         (name, spec, build_model(spec, schema, dtype=dtype)) for name, spec in zip(labels, full, strict=True)
     )

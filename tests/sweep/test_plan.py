@@ -175,3 +175,10 @@ def test_draws_of_different_shapes_cannot_be_stacked(monkeypatch):
     monkeypatch.setitem(mtl.data.DATASETS, "mmoe_synthetic", loader)
     with pytest.raises(InputError, match="draws of different seeds have different shapes"):
         plan(dataset={"resample": True})
+
+
+def test_shared_arguments_may_wait_for_a_model_that_is_left_out():
+    found = plan(("mmoe",), model={"num_experts": 2, "bottom_features": (7,)})
+    assert found.models[0][2].extractor.num_experts == 2
+    with pytest.raises(InputError, match="which no model takes: 'botom_features'"):
+        plan(("mmoe",), model={"botom_features": (7,)})
