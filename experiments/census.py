@@ -2,8 +2,8 @@
 
 Command:   python run.py --config=experiments/census.py --manual_dir=<folder with the raw files>
            the published comparison alone: --config.weightings="('static',)"
-Time:      with static weights 17 s (MMoE) to 50 s (single-task) per run on 2 cores: 6 minutes for the published
-           comparison; MGDA and PE-LTR take about twice as long
+Time:      with static weights 17 s (MMoE) to 50 s (single-task) per run on 2 cores, 6 minutes for the
+           published comparison; more with MGDA and PE-LTR, which take one backward pass per task
 Data:      census-income.data.gz and census-income.test.gz from --manual_dir, or downloaded; prepared once
 Expected:  mean test AUC of MMoE and of PLE at least 0.945 (income) and 0.994 (never married); MMoE's paper
            has 0.9359 / 0.9927, PLE's 0.9522 / 0.9945 for PLE
