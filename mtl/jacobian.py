@@ -77,13 +77,9 @@ class TaskJacobian:
         """Returns Σ_t w_t ∇L_t for weights `[T]`, in one backward pass."""
         return self.vjp(weights.astype(self.losses.dtype))[0]
 
-    def pullbacks(self, weights: Array) -> PyTree:
-        """Returns R combinations for weights `[R, T]`, leaves `[R, *shape]`; R backward passes."""
-        return self._rows(weights, 0)
-
     def stacked(self) -> PyTree:
         """Returns the gradients with a leading task axis, leaves `[T, *shape]`; T passes."""
-        return self._rows(jnp.eye(self.num_tasks), 0)
+        return self._rows(0)
 
     def stacked_at_tap(self) -> PyTree:
         """Returns the gradients at the tap, leaves `[T, *shape of the tap]`.
@@ -98,7 +94,7 @@ class TaskJacobian:
             )
         if self.mixing is not None:
             return self.mixing[..., :, None] * self._own_slices()[..., None, :]
-        return self._rows(jnp.eye(self.num_tasks), 1)
+        return self._rows(1)
 
     def gramian(self, shared: Shared = None, *, tap: bool = False) -> Array:
         """Returns the inner products `G [T, T]` of the task gradients, float32 or wider.
@@ -118,16 +114,19 @@ class TaskJacobian:
         (slices,) = jax.tree.leaves(self.vjp(jnp.ones_like(self.losses))[1])
         return slices
 
-    def _rows(self, cotangents: Array, output: int) -> PyTree:
-        def row(w):
-            return self.vjp(w.astype(self.losses.dtype))[output]
+    def _rows(self, output: int) -> PyTree:
+        """The gradients of all tasks with respect to one input of the loss function."""
 
-        chunk = _default_chunk(len(cotangents)) if self.chunk_size is None else self.chunk_size
-        if chunk >= len(cotangents):
-            return jax.vmap(row)(cotangents)
+        def row(cotangent):
+            return self.vjp(cotangent)[output]
+
+        one_hot = jnp.eye(self.num_tasks, dtype=self.losses.dtype)
+        chunk = _default_chunk(self.num_tasks) if self.chunk_size is None else self.chunk_size
+        if chunk >= self.num_tasks:
+            return jax.vmap(row)(one_hot)
         if chunk == 1:
-            return jax.lax.map(row, cotangents)
-        return jax.lax.map(row, cotangents, batch_size=chunk)
+            return jax.lax.map(row, one_hot)
+        return jax.lax.map(row, one_hot, batch_size=chunk)
 
 
 @jax.tree_util.register_dataclass
@@ -144,10 +143,6 @@ class StackedJacobian:
 
     def pullback(self, weights: Array) -> PyTree:
         """Returns Σ_t w_t g_t for weights `[T]`, each leaf in its own dtype."""
-        return jax.tree.map(lambda g: _combine(weights, g), self.leaves)
-
-    def pullbacks(self, weights: Array) -> PyTree:
-        """Returns R combinations for weights `[R, T]`, leaves `[R, *shape]`."""
         return jax.tree.map(lambda g: _combine(weights, g), self.leaves)
 
     def stacked(self) -> PyTree:

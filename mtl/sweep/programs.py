@@ -59,8 +59,11 @@ class Programs:
     def compile(self, group: Group) -> Compiled:
         """Returns a group's compiled functions, of which groups with the same program share one."""
         axis = self._axis(group)
+        sets = self.plan.data[group.data]
+        lead = () if axis is None else (len(sets),)
+        columns = tuple((k, (*lead, *v.shape), v.dtype) for k, v in sets[0].splits["train"].items())
         optimizer, train = self._train(
-            group.model, group.weighting, group.settings, group.budget, axis, group.data, len(group.runs)
+            group.model, group.weighting, group.settings, group.budget, axis, columns, len(group.runs)
         )
         return Compiled(self._model(group.model, axis), optimizer, train)
 
@@ -91,7 +94,7 @@ class Programs:
         settings: TrainSettings,
         budget: Budget,
         axis: int | None,
-        data: int,
+        columns: tuple[tuple[str, tuple[int, ...], np.dtype], ...],
         num_runs: int,
     ) -> tuple[optax.GradientTransformationExtraArgs, Callable[..., Any]]:
         model = self.plan.models[index][2]
@@ -103,20 +106,17 @@ class Programs:
         optimizer = chain(weightings.build(spec, kinds=kinds, shared=shared), settings, budget.steps)
         tap = bool(arguments.get("tap", False))
         call = train_program(model, self.plan.tasks, optimizer, budget, settings.batch_size, axis, tap=tap)
-        # Compiled for the shapes of the group, without touching its data.
-        sets = self.plan.data[data]
-        lead = () if axis is None else (len(sets),)
-        columns = {
-            k: jax.ShapeDtypeStruct((*lead, *v.shape), v.dtype) for k, v in sets[0].splits["train"].items()
+        # Compiled for shapes alone, so that the data need not be on the device yet.
+        rows = 0 if axis is None else 1
+        data = {k: jax.ShapeDtypeStruct(shape, dtype) for k, shape, dtype in columns}
+        one = {
+            k: jax.ShapeDtypeStruct((*shape[:rows], 1, *shape[rows + 1 :]), dtype)
+            for k, shape, dtype in columns
         }
         seeds = jax.ShapeDtypeStruct((num_runs,), jnp.uint32)
-        row = {
-            k: jax.ShapeDtypeStruct((*lead, 1, *v.shape[len(lead) + 1 :]), v.dtype)
-            for k, v in columns.items()
-        }
-        params = jax.eval_shape(self._model(index, axis).init, seeds, row)
+        params = jax.eval_shape(self._model(index, axis).init, seeds, one)
         state = TrainState(params, jax.eval_shape(jax.vmap(optimizer.init), params))
-        return optimizer, call.lower(state, seeds, columns, np.int32(0)).compile()
+        return optimizer, call.lower(state, seeds, data, np.int32(0)).compile()
 
 
 def _probe_rows(columns: Mapping[str, np.ndarray], per_task: int = 4) -> dict[str, jax.Array]:
