@@ -1,10 +1,11 @@
 """MultiDigits: two overlapping handwritten digits, read by one network. Real data, nothing to download.
 
 Command:   python run.py --config=experiments/digits.py
-Time:      about 3 minutes on 2 cores
+Time:      about 95 s on 2 cores
 Data:      UCI digits as bundled in scikit-learn; images are split before they are paired; each seed splits
            and pairs anew
-Expected:  both accuracies above 0.8; whether a weighting beats the plain sum is for the report to say
+Expected:  accuracies of 0.955 to 0.966 everywhere; neither sharing nor a weighting is shown to beat single-task
+           models
 """
 
 from ml_collections import config_dict
