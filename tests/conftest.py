@@ -21,3 +21,10 @@ def x64():
     """Runs a test in float64."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drops a module's compiled programs: each holds memory maps, of which a process has only so many."""
+    yield
+    jax.clear_caches()
