@@ -4,8 +4,8 @@ Command:   python run.py --config=experiments/digits.py
 Time:      about 95 s on 2 cores
 Data:      UCI digits as bundled in scikit-learn; images are split before they are paired; each seed splits
            and pairs anew
-Expected:  accuracies of 0.955 to 0.966 everywhere; neither sharing nor a weighting is shown to beat single-task
-           models
+Expected:  accuracies of 0.955 to 0.966 everywhere; neither sharing nor a weighting is shown to beat
+           single-task models
 """
 
 from ml_collections import config_dict
