@@ -102,16 +102,19 @@ def natural_order(names: tuple[str, ...]) -> list[list[tuple[float, str]]]:
     ]
 
 
-def is_static(method: Method) -> bool:
-    """Whether a method uses fixed loss weights: weighting `static`, with or without arguments.
+def is_static(method: Method, study: Study) -> bool:
+    """Whether a method uses fixed loss weights.
 
     Args:
       method: the method.
+      study: the study, whose config says what a labelled weighting is.
 
     Returns:
-      True for `static`, `static(…)`, `static:…` and the like.
+      True for `static`, `static(…)`, `static:…` and the like, and for every label of a static weighting.
     """
-    return re.match(r"static\b", method.weighting) is not None
+    specs = [s for s in study.config["config"].get("weightings", ()) if isinstance(s, dict)]
+    labels = {s.get("label") for s in specs if s.get("name") == "static"}
+    return method.weighting in labels or re.match(r"static\b", method.weighting) is not None
 
 
 def best_mean(intervals: list[Interval], higher: bool) -> float:
@@ -138,13 +141,13 @@ def _summarise_group(study: Study, group: Group) -> GroupSummary:
         key=lambda m: (
             m.model != study.baseline,
             natural_order((m.model,)),
-            not is_static(m),
+            not is_static(m, study),
             natural_order((m.weighting,)),
         ),
     )
     baseline = methods[0] if methods[0].model == study.baseline else None
     shared = [m for m in methods if m.model != study.baseline]
-    best_static = _best_on_validation(table, [m for m in shared if is_static(m)], primary)
+    best_static = _best_on_validation(table, [m for m in shared if is_static(m, study)], primary)
     versus_baseline = _compare(table, [m for m in methods if m != baseline], baseline, primary)
     versus_static = _compare(table, [m for m in shared if m != best_static], best_static, primary)
     intervals = {m: _intervals(table[m], study) for m in methods}

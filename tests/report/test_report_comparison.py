@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import stats
 
 from mtl import metrics
 from mtl.report import read_study, summarise, summary_csv, verdicts
+from mtl.report.summary import is_static
 from mtl.report.terminal import terminal_text
 from mtl.report.workdir import Method
 
@@ -214,3 +216,11 @@ def test_terminal_text_is_aligned_and_marks_the_best(study):
     marked = [line for line in table if f"{best.delta_m.mean:.2f} ±" in line]
     assert any("*" in line[column:] for line in marked)
     assert max(map(len, lines)) <= 110
+
+
+def test_a_labelled_static_weighting_counts_as_static():
+    config = {"config": {"weightings": ["uwl", {"name": "static", "label": "w=0.3", "weights": [3, 7]}]}}
+    study = SimpleNamespace(config=config)
+    names = {"w=0.3": True, "static": True, "static(weights=(1,2))": True, "uwl": False, "statics": False}
+    for name, expected in names.items():
+        assert is_static(Method("mmoe", name), study) is expected
