@@ -5,6 +5,7 @@ Command:   python run.py --config=experiments/census.py --manual_dir=<folder wit
 Time:      on 2 cores about 25 minutes, the published comparison alone 6; a run with static weights takes 17 s
            (MMoE) to 27 s (single-task), with MGDA and PE-LTR up to twice that
 Data:      census-income.data.gz and census-income.test.gz from --manual_dir, or downloaded; prepared once
+Methods:   PE-LTR has a floor of 0.3 for each task: without floors it is MGDA when there are two tasks
 Expected:  mean test AUC of every model and weighting between 0.946 and 0.948 (income) and at least 0.994
            (never married), no difference shown; MMoE's paper has 0.9359 / 0.9927, PLE's 0.9522 / 0.9945
 Protocol:  education and marital status are no inputs; the test part is split 1:1 into validation and test;

@@ -3,6 +3,7 @@
 Command:   python run.py
 Time:      about 75 s on 2 cores
 Data:      MMoE recipe (synthetic, nothing to download); seeds draw new rows of one function
+Methods:   PE-LTR has a floor of 0.3 for each task: without floors it is MGDA when there are two tasks
 Expected:  PLE and DBMTL-2, which have a hidden layer more than the others, have the lowest errors; with three
            seeds few differences from single-task models are beyond doubt, and the verdicts say which
 """

@@ -64,23 +64,54 @@ def simplex_qp(gramian: Array, floors: Array | None = None) -> QPSolution:
     dtype = jnp.promote_types(gramian.dtype, jnp.float32)
     gramian = gramian.astype(dtype)
     floors = jnp.zeros(num_tasks, dtype) if floors is None else floors.astype(dtype)
-    mass = jnp.maximum(1.0 - jnp.sum(floors), 0.0)
+    scaled = scale_free(gramian, floors)
+    beta = _wolfe(scaled.cosine, scaled.h, scaled.q, scaled.live)
+    free = scaled.h * beta
+    none_live = ~jnp.any(scaled.live)
+    free = jnp.where(none_live, 1.0 / num_tasks, free / jnp.where(none_live, 1.0, jnp.sum(free)))
+    weights = floors + scaled.mass * free
+    weights = jnp.where(jnp.all(jnp.isfinite(gramian)), weights, jnp.nan)
+    return QPSolution(weights, kkt_residual(gramian, weights, floors))
 
+
+class ScaleFreeQP(NamedTuple):
+    """The QP in variables where the tasks' scales play no role; made by `scale_free`.
+
+    With a = c + mass·b, b on the simplex, and β = D b / d_min:  min ½ βᵀCβ + qᵀβ,  β ≥ 0,  hᵀβ = 1.
+
+    Attributes:
+      cosine: C `[T, T]`.
+      h: d_min / d `[T]`, in (0, 1]; 0 for zero gradients. Then b = h ⊙ β.
+      q: C D c / (mass · d_min) `[T]`; 0 without free mass.
+      live: which gradients are not zero `[T]` bool.
+      mass: 1 − Σc `[]`.
+    """
+
+    cosine: Array
+    h: Array
+    q: Array
+    live: Array
+    mass: Array
+
+
+def scale_free(gramian: Array, floors: Array) -> ScaleFreeQP:
+    """Rescales min ½ aᵀGa over {a ≥ c, Σa = 1} to cosines.
+
+    Args:
+      gramian: G `[T, T]`.
+      floors: c `[T]`.
+
+    Returns:
+      The rescaled problem.
+    """
+    mass = jnp.maximum(1.0 - jnp.sum(floors), 0.0)
     cosine, norms, live = cosine_normalise(gramian)
     lowest = jnp.min(jnp.where(live, norms, jnp.inf))
     lowest = jnp.where(jnp.isfinite(lowest), lowest, 1.0)
     h = jnp.where(live, lowest / jnp.where(live, norms, 1.0), 0.0)
-    # a = c + mass·b with b on the simplex; β = D b / d_min has hᵀβ = 1 and its linear term is C(Dc)/mass.
     pull = cosine @ (norms * floors) / lowest
     q = jnp.where(mass > 0, pull / jnp.where(mass > 0, mass, 1.0), 0.0)
-
-    beta = _wolfe(cosine, h, q, live)
-    free = h * beta
-    none_live = ~jnp.any(live)
-    free = jnp.where(none_live, 1.0 / num_tasks, free / jnp.where(none_live, 1.0, jnp.sum(free)))
-    weights = floors + mass * free
-    weights = jnp.where(jnp.all(jnp.isfinite(gramian)), weights, jnp.nan)
-    return QPSolution(weights, kkt_residual(gramian, weights, floors))
+    return ScaleFreeQP(cosine, h, q, live, mass)
 
 
 def cosine_normalise(gramian: Array) -> tuple[Array, Array, Array]:

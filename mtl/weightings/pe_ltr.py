@@ -14,9 +14,9 @@ from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import (
     affine_minimiser,
-    cosine_normalise,
     kkt_residual,
     project_simplex,
+    scale_free,
     simplex_qp,
 )
 from mtl.types import Array
@@ -108,16 +108,10 @@ def two_steps(gramian: Array, floors: Array) -> Array:
     Reference:
       Lin et al. 2019, Theorem 1 (the linear system) and the non-negative least squares after it.
     """
-    size = len(gramian)
-    mass = jnp.maximum(1.0 - jnp.sum(floors), 0.0)
-    cosine, norms, live = cosine_normalise(gramian)
-    lowest = jnp.min(jnp.where(live, norms, jnp.inf))
-    lowest = jnp.where(jnp.isfinite(lowest), lowest, 1.0)
-    h = jnp.where(live, lowest / jnp.where(live, norms, 1.0), 0.0)
-    pull = cosine @ (norms * floors) / lowest
-    pull = jnp.where(mass > 0, pull / jnp.where(mass > 0, mass, 1.0), 0.0)
-    any_live = jnp.any(live)
-    relaxed = mass * h * affine_minimiser(cosine, jnp.where(any_live, h, 1.0), pull, live)
-    relaxed = jnp.where(any_live, relaxed, mass / size)
-    weights = floors + project_simplex(relaxed, mass, live | ~any_live)
+    qp = scale_free(gramian, floors)
+    any_live = jnp.any(qp.live)
+    plane = jnp.where(any_live, qp.h, 1.0)
+    relaxed = qp.mass * qp.h * affine_minimiser(qp.cosine, plane, qp.q, qp.live)
+    relaxed = jnp.where(any_live, relaxed, qp.mass / len(gramian))
+    weights = floors + project_simplex(relaxed, qp.mass, qp.live | ~any_live)
     return jnp.where(jnp.all(jnp.isfinite(gramian)), weights, jnp.nan)

@@ -67,7 +67,8 @@ def test_what_is_wrong_is_named_with_split_row_and_column(change, expected):
 def test_labels_outside_the_sample_space_are_not_looked_at():
     mask = np.ones((4, 3), bool)
     mask[1, 0] = False
-    validate(dataset(mask=mask, **changed("labels", 1, 0, np.nan)))
+    given = dataset(mask=mask, **changed("labels", 1, 0, np.nan))
+    assert validate(given) is given
 
 
 def test_a_missing_split_is_named():

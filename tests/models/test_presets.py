@@ -117,7 +117,8 @@ def test_bfloat16_computes_close_to_float32_and_returns_float32(case, schema):
 
 def test_no_implicit_promotion_of_dtypes(case):
     with jax.numpy_dtype_promotion("strict"):
-        jax.eval_shape(case.model.apply, {"params": case.params}, case.batch)
+        outputs = jax.eval_shape(case.model.apply, {"params": case.params}, case.batch)
+    assert outputs.dtype == jnp.float32
 
 
 def test_runs_can_be_stacked(case, params_of):
