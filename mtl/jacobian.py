@@ -247,11 +247,41 @@ def gramian(stacked: PyTree, shared: Shared = None) -> Array:
     Raises:
       InputError: no leaf is shared.
     """
-    mask = jax.tree.leaves(shared_mask(stacked, shared))
-    rows = [x for x, keep in zip(jax.tree.leaves(stacked), mask, strict=True) if keep]
-    if not rows:
+    return sum((_leaf_gramian(x, x) for x in shared_leaves(stacked, shared)), start=jnp.zeros(()))
+
+
+def cross_gramian(first: PyTree, second: PyTree, shared: Shared = None) -> Array:
+    """Inner products of the gradients of two batches, A_ij = ⟨g_i of the first, g_j of the second⟩.
+
+    Over independent batches A is an unbiased estimate of the Gramian of the mean gradients, which the
+    Gramian of one batch is not.
+
+    Args:
+      first: leaves `[T, *shape]`.
+      second: likewise.
+      shared: the leaves that enter; None for all.
+
+    Returns:
+      A `[T, T]`, not symmetric.
+
+    Raises:
+      InputError: no leaf is shared.
+    """
+    pairs = zip(shared_leaves(first, shared), shared_leaves(second, shared), strict=True)
+    return sum((_leaf_gramian(x, y) for x, y in pairs), start=jnp.zeros(()))
+
+
+def shared_leaves(tree: PyTree, shared: Shared) -> list[Array]:
+    """Returns the leaves that tasks share.
+
+    Raises:
+      InputError: there is none.
+    """
+    mask = jax.tree.leaves(shared_mask(tree, shared))
+    kept = [x for x, keep in zip(jax.tree.leaves(tree), mask, strict=True) if keep]
+    if not kept:
         raise InputError("no parameter is shared between tasks, so there is no Gramian to balance")
-    return sum((_leaf_gramian(x) for x in rows), start=jnp.zeros(()))
+    return kept
 
 
 def combine(jac: Jacobian, weights: Array, shared: Shared = None) -> PyTree:
@@ -388,20 +418,26 @@ def _default_chunk(num_rows: int) -> int:
     return 1 if jax.default_backend() == "cpu" else num_rows
 
 
-def _leaf_gramian(x: Array) -> Array:
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    rows = x.reshape(x.shape[0], math.prod(x.shape[1:])).astype(wide)
-    columns = rows.shape[1]
+def _leaf_gramian(x: Array, y: Array) -> Array:
+    left, right = _rows(x), _rows(y)
+    columns = left.shape[1]
     if jax.default_backend() != "cpu" or columns <= _BLOCK:
-        return _outer(rows)
+        return _outer(left, right)
     # A product this flat is bound by memory on CPU, and XLA packs it badly in one piece.
     whole = columns // _BLOCK * _BLOCK
 
     def add(total, start):
-        return total + _outer(jax.lax.dynamic_slice_in_dim(rows, start, _BLOCK, axis=1)), None
+        block = [jax.lax.dynamic_slice_in_dim(rows, start, _BLOCK, axis=1) for rows in (left, right)]
+        return total + _outer(*block), None
 
-    total, _ = jax.lax.scan(add, _outer(rows[:, whole:]), jnp.arange(0, whole, _BLOCK))
+    rest = _outer(left[:, whole:], right[:, whole:])
+    total, _ = jax.lax.scan(add, rest, jnp.arange(0, whole, _BLOCK))
     return total
+
+
+def _rows(x: Array) -> Array:
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    return x.reshape(x.shape[0], math.prod(x.shape[1:])).astype(wide)
 
 
 def _mixed_gramian(mixing: Array, slices: Array) -> Array:
@@ -414,8 +450,8 @@ def _mixed_gramian(mixing: Array, slices: Array) -> Array:
     return jnp.sum(inner(mixing) * inner(slices), axis=-1)
 
 
-def _outer(rows: Array) -> Array:
-    return jnp.matmul(rows, rows.T, precision=jax.lax.Precision.HIGHEST)
+def _outer(left: Array, right: Array) -> Array:
+    return jnp.matmul(left, right.T, precision=jax.lax.Precision.HIGHEST)
 
 
 def _combine(weights: Array, leaf: Array) -> Array:

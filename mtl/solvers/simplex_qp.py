@@ -65,7 +65,7 @@ def simplex_qp(gramian: Array, floors: Array | None = None) -> QPSolution:
     gramian = gramian.astype(dtype)
     floors = jnp.zeros(num_tasks, dtype) if floors is None else floors.astype(dtype)
     scaled = scale_free(gramian, floors)
-    beta = _wolfe(scaled.cosine, scaled.h, scaled.q, scaled.live)
+    beta = wolfe(scaled.cosine, scaled.h, scaled.q, scaled.live)
     free = scaled.h * beta
     none_live = ~jnp.any(scaled.live)
     free = jnp.where(none_live, 1.0 / num_tasks, free / jnp.where(none_live, 1.0, jnp.sum(free)))
@@ -197,12 +197,23 @@ def affine_minimiser(cosine: Array, h: Array, q: Array, support: Array) -> Array
     rhs = jnp.where(support[:, None], jnp.stack([h, q], axis=1), 0.0)
     solved = jnp.linalg.solve(matrix, rhs)
     along, pull = solved[:, 0], solved[:, 1]
-    nu = (1.0 + h @ pull) / (h @ along)
-    return nu * along - pull
+    beta = (1.0 + h @ pull) / (h @ along) * along - pull
+    # Where q dwarfs β the difference has lost the plane; the way back is along M⁻¹h.
+    return beta + (1.0 - h @ beta) / (h @ along) * along
 
 
-def _wolfe(cosine: Array, h: Array, q: Array, live: Array) -> Array:
-    """Wolfe's algorithm; returns β ≥ 0 with hᵀβ = 1 (zero on tasks that are not live)."""
+def wolfe(cosine: Array, h: Array, q: Array, live: Array) -> Array:
+    """Minimises ½ βᵀCβ + qᵀβ over {β ≥ 0, hᵀβ = 1}.
+
+    Args:
+      cosine: C `[T, T]`.
+      h: plane coefficients `[T]`, positive for live tasks.
+      q: linear term `[T]`.
+      live: which gradients are not zero `[T]` bool; the others keep β = 0.
+
+    Returns:
+      β `[T]`.
+    """
     num_tasks = cosine.shape[-1]
     eps = jnp.finfo(cosine.dtype).eps
     inverse = jnp.where(live, 1.0 / jnp.where(live, h, 1.0), 0.0)

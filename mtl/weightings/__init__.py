@@ -14,27 +14,124 @@ replaced by something that looks like a weighting.
 To add one: write `mtl/weightings/<name>.py` and add a line to `WEIGHTINGS`.
 """
 
-from mtl.weightings.build import SCALARIZATIONS, WEIGHTINGS, build, parse, weighting_state
+from mtl.weightings.aligned_mtl import aligned_mtl
+from mtl.weightings.build import (
+    NEEDS,
+    SCALARIZATIONS,
+    WEIGHTINGS,
+    Needs,
+    build,
+    needs,
+    observe,
+    parse,
+    weighting_state,
+    with_key,
+)
+from mtl.weightings.cagrad import cagrad
+from mtl.weightings.config import config
+from mtl.weightings.contract import SolverState, WeightsState
+from mtl.weightings.db_mtl import DBMTLState, db_mtl
+from mtl.weightings.dual_proj import dual_proj
+from mtl.weightings.dwa import DWAState, dwa
+from mtl.weightings.ew import ew
+from mtl.weightings.excess_mtl import ExcessMTLState, excess_mtl
+from mtl.weightings.fairgrad import fairgrad
+from mtl.weightings.famo import FAMOState, famo
+from mtl.weightings.gls import gls
+from mtl.weightings.go4align import GO4AlignState, go4align
+from mtl.weightings.graddrop import GradDropState, graddrop
+from mtl.weightings.gradnorm import GradNormState, gradnorm
+from mtl.weightings.gradvac import GradVacState, gradvac
+from mtl.weightings.group_dro import GroupDROState, group_dro
+from mtl.weightings.imtl_g import imtl_g
+from mtl.weightings.imtl_l import IMTLLState, imtl_l
 from mtl.weightings.loss_norm import LossNormState, loss_norm
 from mtl.weightings.mgda import mgda
+from mtl.weightings.moco import MoCoState, moco
+from mtl.weightings.modo import MoDoState, modo
+from mtl.weightings.nash_mtl import NashState, nash_mtl
 from mtl.weightings.normalize import normalized
+from mtl.weightings.ntkmtl import ntkmtl
+from mtl.weightings.pcgrad import PCGradState, pcgrad
 from mtl.weightings.pe_ltr import pe_ltr
+from mtl.weightings.rlw import RLWState, rlw
+from mtl.weightings.sdmgrad import SDMGradState, sdmgrad
+from mtl.weightings.si import si
+from mtl.weightings.slaw import SLAWState, slaw
+from mtl.weightings.smooth import smoothed
 from mtl.weightings.static import StaticState, static
+from mtl.weightings.stch import STCHState, stch
+from mtl.weightings.upgrad import upgrad
 from mtl.weightings.uwl import UWLState, uwl
 
 __all__ = [
+    "NEEDS",
     "SCALARIZATIONS",
     "WEIGHTINGS",
+    "DBMTLState",
+    "DWAState",
+    "ExcessMTLState",
+    "FAMOState",
+    "GO4AlignState",
+    "GradDropState",
+    "GradNormState",
+    "GradVacState",
+    "GroupDROState",
+    "IMTLLState",
     "LossNormState",
+    "MoCoState",
+    "MoDoState",
+    "NashState",
+    "Needs",
+    "PCGradState",
+    "RLWState",
+    "SDMGradState",
+    "SLAWState",
+    "STCHState",
+    "SolverState",
     "StaticState",
     "UWLState",
+    "WeightsState",
+    "aligned_mtl",
     "build",
+    "cagrad",
+    "config",
+    "db_mtl",
+    "dual_proj",
+    "dwa",
+    "ew",
+    "excess_mtl",
+    "fairgrad",
+    "famo",
+    "gls",
+    "go4align",
+    "graddrop",
+    "gradnorm",
+    "gradvac",
+    "group_dro",
+    "imtl_g",
+    "imtl_l",
     "loss_norm",
     "mgda",
+    "moco",
+    "modo",
+    "nash_mtl",
+    "needs",
     "normalized",
+    "ntkmtl",
+    "observe",
     "parse",
+    "pcgrad",
     "pe_ltr",
+    "rlw",
+    "sdmgrad",
+    "si",
+    "slaw",
+    "smoothed",
     "static",
+    "stch",
+    "upgrad",
     "uwl",
     "weighting_state",
+    "with_key",
 ]

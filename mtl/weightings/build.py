@@ -2,32 +2,127 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
+from mtl.types import Array
+from mtl.weightings.aligned_mtl import aligned_mtl
+from mtl.weightings.cagrad import cagrad
+from mtl.weightings.config import config
+from mtl.weightings.db_mtl import db_mtl
+from mtl.weightings.dual_proj import dual_proj
+from mtl.weightings.dwa import dwa
+from mtl.weightings.ew import ew
+from mtl.weightings.excess_mtl import excess_mtl
+from mtl.weightings.fairgrad import fairgrad
+from mtl.weightings.famo import famo
+from mtl.weightings.gls import gls
+from mtl.weightings.go4align import go4align
+from mtl.weightings.graddrop import graddrop
+from mtl.weightings.gradnorm import gradnorm
+from mtl.weightings.gradvac import gradvac
+from mtl.weightings.group_dro import group_dro
+from mtl.weightings.imtl_g import imtl_g
+from mtl.weightings.imtl_l import imtl_l
 from mtl.weightings.loss_norm import loss_norm
 from mtl.weightings.mgda import mgda
+from mtl.weightings.moco import moco
+from mtl.weightings.modo import modo
+from mtl.weightings.nash_mtl import nash_mtl
 from mtl.weightings.normalize import normalized
+from mtl.weightings.ntkmtl import ntkmtl
+from mtl.weightings.pcgrad import pcgrad
 from mtl.weightings.pe_ltr import pe_ltr
+from mtl.weightings.rlw import rlw
+from mtl.weightings.sdmgrad import sdmgrad
+from mtl.weightings.si import si
+from mtl.weightings.slaw import slaw
+from mtl.weightings.smooth import smoothed
 from mtl.weightings.static import static
+from mtl.weightings.stch import stch
+from mtl.weightings.upgrad import upgrad
 from mtl.weightings.uwl import uwl
 
 WEIGHTINGS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
+    # from the losses alone: one backward pass
+    "ew": ew,
     "static": static,
     "uwl": uwl,
+    "gls": gls,
+    "si": si,
+    "dwa": dwa,
+    "rlw": rlw,
+    "imtl_l": imtl_l,
+    "famo": famo,
+    "stch": stch,
+    "go4align": go4align,
+    "slaw": slaw,
+    "group_dro": group_dro,
+    "loss_norm": loss_norm,
+    # from the Gramian of the task gradients: T backward passes
     "mgda": mgda,
     "pe_ltr": pe_ltr,
-    "loss_norm": loss_norm,
+    "imtl_g": imtl_g,
+    "config": config,
+    "gradnorm": gradnorm,
+    "pcgrad": pcgrad,
+    "gradvac": gradvac,
+    "cagrad": cagrad,
+    "nash_mtl": nash_mtl,
+    "fairgrad": fairgrad,
+    "aligned_mtl": aligned_mtl,
+    "upgrad": upgrad,
+    "dual_proj": dual_proj,
+    "ntkmtl": ntkmtl,
+    # from the gradients themselves, their past, or several batches
+    "db_mtl": db_mtl,
+    "moco": moco,
+    "modo": modo,
+    "sdmgrad": sdmgrad,
+    "excess_mtl": excess_mtl,
+    "graddrop": graddrop,
 }
 
-SCALARIZATIONS = frozenset({"static", "uwl", "loss_norm"})
+SCALARIZATIONS = frozenset(
+    {
+        *("ew", "static", "uwl", "gls", "si", "dwa", "rlw", "imtl_l", "famo", "stch", "go4align", "slaw"),
+        *("group_dro", "loss_norm"),
+    }
+)
 """Methods defined as a weighted *loss*, heads included: `build` does not restrict them to shared leaves."""
 
-_GIVEN = ("num_tasks", "kinds", "shared")
+UNWEIGHTED = frozenset({"db_mtl", "moco", "graddrop"})
+"""Methods whose update is not Σ_t weights_t g_t with this step's gradients, so that no wrapper can
+recompute it from the weights. (`db_mtl` with β = 0 is an exception.)"""
+
+
+class Needs(NamedTuple):
+    """What a weighting consumes in a step, besides the losses and their Jacobian.
+
+    Attributes:
+      batches: independent batches in all. The Jacobians of those after the first are passed to `update` as
+        `jacobians=(…)`; a comparison at equal budget counts them.
+      losses_after: whether `observe` must be given the losses of the batch after the step, which costs a
+        forward pass.
+    """
+
+    batches: int = 1
+    losses_after: bool = False
+
+
+NEEDS: dict[str, Needs] = {
+    "famo": Needs(losses_after=True),
+    "modo": Needs(batches=3),
+    "sdmgrad": Needs(batches=3),
+}
+"""The methods that need more than most."""
+
+_GIVEN = ("num_tasks", "kinds", "shared", "steps_per_epoch")
 
 
 def build(
@@ -35,13 +130,17 @@ def build(
     *,
     kinds: Sequence[str],
     shared: Shared = None,
+    steps_per_epoch: int = 1,
 ) -> optax.GradientTransformationExtraArgs:
-    """Makes a weighting from its name, or from a mapping with `name`, `normalize` and arguments.
+    """Makes a weighting from its name, or from a mapping with `name` and arguments.
+
+    Two arguments go with every method: `normalize`, see `normalized`, and `smooth`, see `smoothed`.
 
     Args:
       spec: `"mgda"` or `{"name": "mgda", "normalizer": "l2", "normalize": "mean_norm"}`.
       kinds: the kinds of the T tasks.
       shared: the shared leaves, for methods that balance gradients; see `SCALARIZATIONS`.
+      steps_per_epoch: for methods that reckon in epochs (`dwa`, `stch`).
 
     Returns:
       A weighting.
@@ -51,18 +150,35 @@ def build(
     """
     name, arguments = parse(spec)
     how = arguments.pop("normalize", "none")
+    decay = arguments.pop("smooth", 0.0)
     factory = WEIGHTINGS[name]
     scope = None if name in SCALARIZATIONS else shared
-    given = {"num_tasks": len(kinds), "kinds": tuple(kinds), "shared": scope}
+    given = {
+        "num_tasks": len(kinds),
+        "kinds": tuple(kinds),
+        "shared": scope,
+        "steps_per_epoch": steps_per_epoch,
+    }
     accepted = inspect.signature(factory).parameters
     given = {k: v for k, v in given.items() if k in accepted}
+    if decay and name in UNWEIGHTED:
+        raise InputError(f"weighting {name!r} does not weigh this step's gradients; it takes no 'smooth'")
     try:
-        weighting = factory(**given, **arguments)
+        weighting = smoothed(factory(**given, **arguments), decay, scope)
     except TypeError as e:
         raise InputError(f"weighting {name!r}: {e}; check the types of {arguments}") from None
     except InputError as e:
         raise InputError(f"weighting {name!r}: {e}") from None
     return normalized(weighting, how, scope)
+
+
+def needs(spec: str | Mapping[str, Any]) -> Needs:
+    """Says what a weighting consumes in a step.
+
+    Raises:
+      InputError: there is no known name, or a key is not an argument of the method.
+    """
+    return NEEDS.get(parse(spec)[0], Needs())
 
 
 def parse(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -76,7 +192,7 @@ def parse(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if name not in WEIGHTINGS:
         raise unknown_name("weighting", name, WEIGHTINGS)
     accepted = [p for p in inspect.signature(WEIGHTINGS[name]).parameters if p not in _GIVEN]
-    accepted = [*(p for p in accepted if p != "optimizer"), "normalize"]
+    accepted = [*(p for p in accepted if p != "optimizer"), "normalize", "smooth"]
     for key in arguments:
         if key not in accepted:
             raise unknown_name(f"argument of weighting {name!r}:", key, accepted)
@@ -100,3 +216,41 @@ def weighting_state(opt_state: optax.OptState) -> Any:
         if hasattr(state, "weights"):
             return state
     raise InputError("the optimiser's state holds no weighting; put the weighting first in the chain")
+
+
+def observe(opt_state: optax.OptState, losses_after: Array) -> optax.OptState:
+    """Tells a weighting the losses of the last batch at the parameters after the step.
+
+    Args:
+      opt_state: the state of a weighting, or of a chain that holds one.
+      losses_after: `[T]`.
+
+    Returns:
+      The state with the losses in it; the same state for methods that do not ask, see `needs`.
+    """
+    return _put(opt_state, "observed", losses_after)
+
+
+def with_key(opt_state: optax.OptState, key: Array) -> optax.OptState:
+    """Puts a random key into the state of a weighting that draws numbers.
+
+    `init` takes its key from the factory's `seed`, so that runs that are stacked in one program would all
+    draw the same.
+
+    Args:
+      opt_state: the state of a weighting, or of a chain that holds one.
+      key: a typed key.
+
+    Returns:
+      The state with the key in it; the same state for methods that draw nothing.
+    """
+    return _put(opt_state, "key", jax.random.key_data(key))
+
+
+def _put(opt_state: optax.OptState, field: str, value: Array) -> optax.OptState:
+    def put(state):
+        if not hasattr(state, "weights") or not hasattr(state, field):
+            return state
+        return state._replace(**{field: jnp.asarray(value, getattr(state, field).dtype)})
+
+    return jax.tree.map(put, opt_state, is_leaf=lambda s: hasattr(s, "weights"))

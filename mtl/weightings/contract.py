@@ -5,9 +5,10 @@ losses, **extra)` takes the Jacobian of `task_jacobian` (or leaves `[T, *shape]`
 shaped like the parameters.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,11 +19,22 @@ from mtl.jacobian import (
     StackedJacobian,
     as_jacobian,
     combine,
+    cross_gramian,
     gramian,
     select,
     shared_mask,
 )
 from mtl.types import Array, PyTree
+
+
+class WeightsState(NamedTuple):
+    """State of a weighting that remembers nothing.
+
+    Attributes:
+      weights: the weights just applied `[T]` float32; zeros before the first update.
+    """
+
+    weights: Array
 
 
 class SolverState(NamedTuple):
@@ -37,6 +49,11 @@ class SolverState(NamedTuple):
     residual: Array
 
 
+def weights_state(num_tasks: int | None) -> WeightsState:
+    """Returns the state before the first update; see `solver_state` about `num_tasks`."""
+    return WeightsState(jnp.zeros(num_tasks or 0, jnp.float32))
+
+
 def solver_state(num_tasks: int | None) -> SolverState:
     """Returns the state before the first update.
 
@@ -48,11 +65,12 @@ def solver_state(num_tasks: int | None) -> SolverState:
 
 def balance(
     updates: Jacobian | PyTree,
-    solve: Callable[[Array], tuple[Array, Array]],
+    solve: Callable[[Array], Any],
     shared: Shared,
     *,
+    num_tasks: int | None = None,
     tap: bool = False,
-) -> tuple[PyTree, SolverState]:
+) -> tuple[PyTree, Any]:
     """Forms the Gramian, solves for the weights, and combines the gradients.
 
     Costs T backward passes. With a tap the T passes stop at the tap and one full pass follows;
@@ -60,25 +78,76 @@ def balance(
 
     Args:
       updates: a Jacobian or leaves `[T, *shape]`.
-      solve: maps the Gramian `[T, T]` to `(weights [T], residual [])`.
+      solve: maps the Gramian `[T, T]`, float32 or wider, to a tuple that begins with the weights `[T]`.
       shared: the leaves that are balanced; the others get their own task's gradient.
+      num_tasks: the T that the weighting was made for; None takes any.
       tap: read the Gramian at the tap.
 
     Returns:
-      The update and the new state.
+      The update, and the weights with whatever else `solve` returned.
+
+    Raises:
+      InputError: the gradients have another number of tasks.
     """
-    jac = as_jacobian(updates)
+    jac = sized_jacobian(updates, num_tasks)
     if tap:
-        weights, residual = solve(jac.gramian(tap=True))
-        update = combine(jac, weights, shared)
+        solution = solve(jac.gramian(tap=True))
+        update = combine(jac, solution[0], shared)
     else:
         stacked = jac.stacked()
-        weights, residual = solve(gramian(stacked, shared))
-        update = StackedJacobian(stacked).pullback(weights)
+        solution = solve(gramian(stacked, shared))
+        update = StackedJacobian(stacked).pullback(solution[0])
         if shared is not None:
-            own = jac.pullback(jnp.ones_like(weights))
+            own = jac.pullback(jnp.ones_like(solution[0]))
             update = select(shared_mask(update, shared), update, own)
-    return update, SolverState(weights.astype(jnp.float32), residual.astype(jnp.float32))
+    return update, solution
+
+
+def sized_jacobian(updates: Jacobian | PyTree, num_tasks: int | None) -> Jacobian:
+    """Wraps the updates as a Jacobian and checks the number of tasks.
+
+    Raises:
+      InputError: the gradients have another number of tasks than the weighting.
+    """
+    jac = as_jacobian(updates)
+    if num_tasks is not None and jac.num_tasks != num_tasks:
+        raise InputError(
+            f"the weighting was made for {num_tasks} tasks, but the gradients have {jac.num_tasks}"
+        )
+    return jac
+
+
+def other_batches(
+    name: str, jacobians: Sequence[Jacobian | PyTree] | None, num_tasks: int, shared: Shared
+) -> Array:
+    """The cross-Gramian `[T, T]` of the two further batches that a method asks for.
+
+    Raises:
+      InputError: the Jacobians are missing, there are not two, or they have another number of tasks.
+    """
+    if jacobians is None or len(jacobians) != 2:
+        raise InputError(
+            f"{name} needs jacobians=(jac_1, jac_2) in update, those of two further batches; "
+            "pass (jac, jac) to reuse this one"
+        )
+    first, second = (sized_jacobian(j, num_tasks).stacked() for j in jacobians)
+    return cross_gramian(first, second, shared)
+
+
+def as_float32(solution: Iterable[Array]) -> tuple[Array, ...]:
+    """The parts of a solution as a state keeps them."""
+    return tuple(x.astype(jnp.float32) for x in solution)
+
+
+def fresh_key(seed: int) -> Array:
+    """Raw data `[2]` uint32 of a random key: plain numbers pass through every checkpoint and comparison."""
+    return jax.random.key_data(jax.random.key(seed))
+
+
+def split_key(data: Array) -> tuple[Array, Array]:
+    """Splits raw key data into a key to use now and raw data to keep."""
+    now, later = jax.random.split(jax.random.wrap_key_data(data))
+    return now, jax.random.key_data(later)
 
 
 def check_num_tasks(num_tasks: int | None, *, required: bool = True) -> None:
@@ -132,3 +201,24 @@ def check_losses(losses: Array, num_tasks: int) -> Array:
             f"losses have shape {jnp.shape(losses)}, but the weighting was made for {num_tasks} tasks"
         )
     return jnp.asarray(losses, jnp.promote_types(jnp.result_type(losses), jnp.float32))
+
+
+def positive(losses: Array) -> tuple[Array, Array]:
+    """Prepares losses for a logarithm or a division.
+
+    Returns:
+      The losses with 1 in place of exact zeros and NaN in place of negative ones, and which tasks have
+      rows (a loss of exactly 0 has none) `[T]` bool.
+    """
+    live = losses != 0  # also true for NaN, which must show
+    return jnp.where(losses < 0, jnp.nan, jnp.where(live, losses, 1.0)), live
+
+
+def check_steps_per_epoch(steps_per_epoch: int) -> None:
+    """Checks the length of an epoch.
+
+    Raises:
+      InputError: it is no integer, or below 1.
+    """
+    if isinstance(steps_per_epoch, bool) or not isinstance(steps_per_epoch, int) or steps_per_epoch < 1:
+        raise InputError(f"steps_per_epoch is {steps_per_epoch!r}, expected an integer of at least 1")

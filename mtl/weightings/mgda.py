@@ -11,7 +11,14 @@ import optax
 from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
 from mtl.solvers import simplex_qp
-from mtl.weightings.contract import balance, check_losses, check_num_tasks, solver_state
+from mtl.weightings.contract import (
+    SolverState,
+    as_float32,
+    balance,
+    check_losses,
+    check_num_tasks,
+    solver_state,
+)
 
 NORMALIZERS = ("none", "l2", "loss", "loss+")
 CONVENTIONS = ("raw", "scaled")
@@ -67,8 +74,6 @@ def mgda(
 
         def solve(gramian):
             size = len(gramian)
-            if num_tasks is not None and size != num_tasks:
-                raise InputError(f"mgda was made for {num_tasks} tasks, the gradients have {size}")
             scale = jnp.ones(size, gramian.dtype)
             if by_norm:
                 scale = scale * jnp.sqrt(jnp.diagonal(gramian))
@@ -83,6 +88,7 @@ def mgda(
                 return solution.weights, solution.residual
             return solution.weights * inverse, solution.residual
 
-        return balance(updates, solve, shared, tap=tap)
+        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
+        return update, SolverState(*as_float32(solution))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

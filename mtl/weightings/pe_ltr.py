@@ -20,7 +20,14 @@ from mtl.solvers import (
     simplex_qp,
 )
 from mtl.types import Array
-from mtl.weightings.contract import balance, check_num_tasks, per_task, solver_state
+from mtl.weightings.contract import (
+    SolverState,
+    as_float32,
+    balance,
+    check_num_tasks,
+    per_task,
+    solver_state,
+)
 
 
 def pe_ltr(
@@ -81,16 +88,14 @@ def pe_ltr(
         del params, extra, state
 
         def solve(gramian):
-            size = len(gramian)
-            if num_tasks is not None and size != num_tasks:
-                raise InputError(f"pe_ltr was made for {num_tasks} tasks, the gradients have {size}")
-            c = checked(size).astype(gramian.dtype)
+            c = checked(len(gramian)).astype(gramian.dtype)
             if exact:
                 return simplex_qp(gramian, c)
             weights = two_steps(gramian, c)
             return weights, kkt_residual(gramian, weights, c)
 
-        return balance(updates, solve, shared, tap=tap)
+        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
+        return update, SolverState(*as_float32(solution))
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
