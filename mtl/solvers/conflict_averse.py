@@ -35,8 +35,9 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
 
         max_x min_i ⟨g_i, x⟩   subject to   ‖x − g₀‖ ≤ c ‖g₀‖;     x = Jᵀa,  a = 1/T + κ w / ‖Jᵀw‖
 
-    Tasks with a zero gradient get weight 1/T. Where Jᵀw vanishes (a Pareto-stationary point), ‖Jᵀw‖ is
-    taken to be at least √ε Σ w_i d_i, which bounds the weights, and the residual says so. Works under
+    Tasks with a zero gradient get weight 1/T. Where Jᵀw vanishes to the precision of G (a Pareto-stationary
+    point), a = 0 for c ≥ 1, which is optimal; for c < 1 ‖Jᵀw‖ is taken to be at least √ε Σ w_i d_i, which
+    bounds the weights, and the residual says so. Works under
     `jit`, `vmap` and `scan`, for T up to 64.
 
     Args:
@@ -92,8 +93,11 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
     end = jax.lax.while_loop(lambda it: ~it.done, step, start)
     shortest = jnp.sqrt(eps) * jnp.sum(end.beta) / jnp.where(usable, kappa, 1.0)
     pull = jnp.where(usable, end.beta / jnp.maximum(end.used, shortest), 0.0)
-    weights = 1.0 / num_tasks + h * pull
-    slope = r + jnp.where(live, cosine @ pull, 0.0)
+    # Without a common direction of descent the best of a ball that holds 0 is 0.
+    mean = jnp.where(usable & (end.used <= shortest) & (radius >= 1), 0.0, 1.0)
+    pull = mean * pull
+    weights = mean / num_tasks + h * pull
+    slope = mean * r + jnp.where(live, cosine @ pull, 0.0)
     level = end.beta @ slope
     below = jnp.where(live, level * h - slope, 0.0)
     share = end.beta / jnp.maximum(jnp.max(end.beta), jnp.finfo(dtype).tiny)

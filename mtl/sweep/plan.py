@@ -116,7 +116,8 @@ def make_plan(
     for (values, s), (m, w) in itertools.product(settings, pairs):
         for d, (sets, entries) in enumerate(pools):
             runs = tuple(Run(hparams({**dataset_values, **values}), seed) for dataset_values, seed in entries)
-            steps = budget(s, len(sets[0].splits["train"]["labels"]))
+            batches = 1 if w is None else weightings.needs(without_label(specs[w][1])).batches
+            steps = budget(s, len(sets[0].splits["train"]["labels"]), batches)
             weighting = BASELINE_WEIGHTING if w is None else specs[w][0]
             name = _identifier(models[m][0], weighting, runs)
             groups.append(Group(name, m, w, s, steps, d, runs))

@@ -103,9 +103,19 @@ class Programs:
         name, arguments = weightings.parse(spec)
         shared = None if name in weightings.SCALARIZATIONS else self._shared(index)
         kinds = [t.kind for t in self.plan.tasks]
-        optimizer = chain(weightings.build(spec, kinds=kinds, shared=shared), settings, budget.steps)
-        tap = bool(arguments.get("tap", False))
-        call = train_program(model, self.plan.tasks, optimizer, budget, settings.batch_size, axis, tap=tap)
+        updates, epoch = (n // budget.batches for n in (budget.steps, budget.steps_per_epoch))
+        built = weightings.build(spec, kinds=kinds, shared=shared, steps_per_epoch=epoch)
+        optimizer = chain(built, settings, updates)
+        call = train_program(
+            model,
+            self.plan.tasks,
+            optimizer,
+            budget,
+            settings.batch_size,
+            axis,
+            tap=bool(arguments.get("tap", False)),
+            losses_after=weightings.needs(spec).losses_after,
+        )
         # Compiled for shapes alone, so that the data need not be on the device yet.
         rows = 0 if axis is None else 1
         data = {k: jax.ShapeDtypeStruct(shape, dtype) for k, shape, dtype in columns}

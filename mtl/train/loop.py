@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,9 +24,11 @@ from mtl.train.program import (
     join,
     keep_best,
 )
+from mtl.train.random import stream_key
 from mtl.train.settings import Budget, TrainSettings
 from mtl.train.step import TrainState
-from mtl.types import Batch
+from mtl.types import Array, Batch, PyTree
+from mtl.weightings import with_key
 
 
 class Stopped(Exception):
@@ -158,7 +161,9 @@ def train_group(
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
     one_row = {k: v[:, :1] if data.data_axis == 0 else v[:1] for k, v in data.train.items()}
     params = program.init(roots, one_row)
-    opt_state = jax.jit(jax.vmap(optimizer.init), compiler_options=compile_quickly())(params)
+    opt_state = jax.jit(jax.vmap(partial(_init, optimizer)), compiler_options=compile_quickly())(
+        params, roots
+    )
     state = TrainState(params, opt_state)
     snapshot = Snapshot(state, params, _empty_log(num_runs))
     if folder is not None:
@@ -197,6 +202,11 @@ def train_group(
     if folder is not None:
         checkpoint.save(folder / "last", log["step"], Snapshot(state, best, log))
     return [_result(log, tasks, data, r, seed, outputs[r], gates) for r, seed in enumerate(seeds)]
+
+
+def _init(optimizer: optax.GradientTransformationExtraArgs, params: PyTree, seed: Array) -> optax.OptState:
+    """The optimiser's state, with the run's own key for weightings that draw numbers."""
+    return with_key(optimizer.init(params), stream_key(seed, "weighting"))
 
 
 def _empty_log(num_runs: int) -> dict[str, Any]:

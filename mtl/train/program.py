@@ -29,7 +29,7 @@ class ChunkMetrics(NamedTuple):
       losses: mean task losses `[S, T]`.
       weights: mean task weights `[S, T]`.
       residual: largest optimality gap `[S]`.
-      first_bad: index in the chunk of the first step that was not finite `[S]`; K if there is none.
+      first_bad: steps of the chunk before the first one that was not finite `[S]`; K if there is none.
     """
 
     losses: Array
@@ -86,6 +86,7 @@ def train_program(
     data_axis: int | None,
     *,
     tap: bool = False,
+    losses_after: bool = False,
 ) -> Any:
     """Compiles K training steps of all runs of a group into one call.
 
@@ -93,41 +94,49 @@ def train_program(
       model: a `MultiTaskModel`.
       tasks: T tasks.
       optimizer: a chain that begins with a weighting.
-      budget: K is its `steps_per_call`.
+      budget: K is its `steps_per_call`; it also says how many batches an update reads.
       batch_size: rows B per step.
       data_axis: as in `model_program`.
       tap: offer the weighting gradients at the shared representation.
+      losses_after: show the weighting the losses of a batch after the step as well.
 
     Returns:
       A jitted function `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number
       of steps done; the state is donated. Rows are permuted on the device: step k takes its batch from the
       permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
     """
-    step = make_step(model, tasks, optimizer, tap=tap)
-    length = budget.steps_per_call
-    epochs_touched = _epochs_touched(length, budget.steps_per_epoch)
+    step = make_step(model, tasks, optimizer, tap=tap, losses_after=losses_after)
+    # From here on in updates, each of `budget.batches` steps.
+    length = budget.steps_per_call // budget.batches
+    per_epoch = budget.steps_per_epoch // budget.batches
+    rows_per_update = batch_size * budget.batches
+    epochs_touched = _epochs_touched(length, per_epoch)
 
     def one_run(state: TrainState, seed: Array, columns: Batch, start: Array):
         num_rows = columns["labels"].shape[0]
-        first_epoch = start // budget.steps_per_epoch
+        first = start // budget.batches
+        first_epoch = first // per_epoch
         orders = jax.vmap(lambda e: jax.random.permutation(stream_key(seed, "order", e), num_rows))(
             first_epoch + jnp.arange(epochs_touched)
         )
 
         def body(state: TrainState, k: Array) -> tuple[TrainState, StepMetrics]:
-            epoch, position = k // budget.steps_per_epoch, k % budget.steps_per_epoch
-            where = (epoch - first_epoch, position * batch_size)
-            rows = jax.lax.dynamic_slice(orders, where, (1, batch_size))[0]
-            batch = {name: column[rows] for name, column in columns.items()}
-            return step(state, batch, stream_key(seed, "dropout", k))
+            epoch, position = k // per_epoch, k % per_epoch
+            where = (epoch - first_epoch, position * rows_per_update)
+            rows = jax.lax.dynamic_slice(orders, where, (1, rows_per_update))[0]
+            batch, *others = (
+                {name: column[part] for name, column in columns.items()}
+                for part in rows.reshape(budget.batches, batch_size)
+            )
+            return step(state, batch, stream_key(seed, "dropout", k), *others)
 
-        state, metrics = jax.lax.scan(body, state, start + jnp.arange(length))
+        state, metrics = jax.lax.scan(body, state, first + jnp.arange(length))
         bad = ~metrics.finite
         return state, ChunkMetrics(
             losses=jnp.mean(metrics.losses, axis=0),
             weights=jnp.mean(metrics.weights, axis=0),
             residual=jnp.max(metrics.residual),
-            first_bad=jnp.where(jnp.any(bad), jnp.argmax(bad), length),
+            first_bad=jnp.where(jnp.any(bad), jnp.argmax(bad), length) * budget.batches,
         )
 
     stacked = jax.vmap(one_run, in_axes=(0, 0, data_axis, None))

@@ -100,41 +100,54 @@ def train_settings(config: Mapping[str, Any], task_names: Sequence[str] | None =
 class Budget(NamedTuple):
     """The steps of a run, derived from the settings and the size of the training split.
 
+    A step is a batch. A weighting that reads m batches for one update counts m steps for it, so that all
+    methods see the same number of examples; every count below is then a multiple of m.
+
     Attributes:
       steps: steps in all.
       steps_per_epoch: full batches in the training split; the rest of a permutation is dropped.
       eval_every: steps between looks at the validation split.
       steps_per_call: steps in one compiled call; divides `eval_every`.
+      batches: m, batches per update.
     """
 
     steps: int
     steps_per_epoch: int
     eval_every: int
     steps_per_call: int
+    batches: int = 1
 
 
-def budget(settings: TrainSettings, num_rows: int) -> Budget:
+def budget(settings: TrainSettings, num_rows: int, batches: int = 1) -> Budget:
     """Works out the steps of a run.
 
     Args:
       settings: checked settings.
       num_rows: rows N of the training split.
+      batches: batches that the weighting reads per update.
 
     Returns:
       The budget. `steps` is rounded up to a whole number of compiled calls.
 
     Raises:
-      InputError: a batch is larger than the training split.
+      InputError: the batches of an update are larger than the training split.
     """
-    if settings.batch_size > num_rows:
-        raise InputError(
-            f"train.batch_size is {settings.batch_size}, but the training split has only {num_rows} rows"
-        )
-    per_epoch = num_rows // settings.batch_size
-    steps = settings.steps or max(1, round(settings.epochs * per_epoch))
-    eval_every = min(settings.eval_every or per_epoch, steps)
-    most = min(settings.steps_per_call, eval_every)
+    rows = settings.batch_size * batches
+    if rows > num_rows:
+        each = "" if batches == 1 else f" and the weighting reads {batches} batches per update"
+        size = f"train.batch_size is {settings.batch_size}{each}"
+        raise InputError(f"{size}, but the training split has only {num_rows} rows")
+    per_epoch = num_rows // rows
+    updates = -(-settings.steps // batches) or max(1, round(settings.epochs * per_epoch))
+    eval_every = min(-(-settings.eval_every // batches) or per_epoch, updates)
+    most = min(max(1, settings.steps_per_call // batches), eval_every)
     # The largest divisor of eval_every that fits, so that calls and looks coincide.
     per_call = max(k for k in range(1, most + 1) if eval_every % k == 0)
-    steps = -(-steps // per_call) * per_call
-    return Budget(steps, per_epoch, eval_every, per_call)
+    updates = -(-updates // per_call) * per_call
+    return Budget(
+        steps=batches * updates,
+        steps_per_epoch=batches * per_epoch,
+        eval_every=batches * eval_every,
+        steps_per_call=batches * per_call,
+        batches=batches,
+    )

@@ -11,7 +11,7 @@ from mtl.jacobian import Ownership, TaskTap, task_jacobian, task_ownership
 from mtl.models import MultiTaskModel, shared_tap
 from mtl.tasks import Task, task_losses
 from mtl.types import Array, Batch, PyTree
-from mtl.weightings import weighting_state
+from mtl.weightings import observe, weighting_state
 
 
 class TrainState(NamedTuple):
@@ -78,22 +78,37 @@ def make_step(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     tap: bool = False,
-) -> Callable[[TrainState, Batch, Array], tuple[TrainState, StepMetrics]]:
-    """Returns the step `(state, batch, key) -> (state, metrics)`, pure and vmappable.
+    losses_after: bool = False,
+) -> Callable[..., tuple[TrainState, StepMetrics]]:
+    """Returns the step `(state, batch, key, *others) -> (state, metrics)`, pure and vmappable.
 
     Args:
       model: a `MultiTaskModel`.
       tasks: T tasks.
       optimizer: a chain that begins with a weighting.
       tap: offer the weighting gradients at the model's shared representation.
+      losses_after: show the weighting the losses of the batch after the step as well.
+
+    Returns:
+      The step. `others` are further batches for weightings that read several; their Jacobians are passed
+      on as `jacobians`.
     """
     loss_fn = make_loss_fn(model, tasks)
 
-    def step(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, StepMetrics]:
+    def step(state: TrainState, batch: Batch, key: Array, *others: Batch) -> tuple[TrainState, StepMetrics]:
         place = shared_tap(model, state.params, batch) if tap else None
         losses, jac = task_jacobian(loss_fn, state.params, batch, key, tap=place)
-        updates, opt_state = optimizer.update(jac, state.opt_state, state.params, losses=losses)
+        more: dict[str, Any] = {}
+        if others:
+            keys = (jax.random.fold_in(key, i) for i in range(len(others)))
+            more["jacobians"] = tuple(
+                task_jacobian(loss_fn, state.params, other, k)[1]
+                for other, k in zip(others, keys, strict=True)
+            )
+        updates, opt_state = optimizer.update(jac, state.opt_state, state.params, losses=losses, **more)
         params: Any = optax.apply_updates(state.params, updates)
+        if losses_after:
+            opt_state = observe(opt_state, loss_fn(params, batch, key))
         weighting = weighting_state(opt_state)
         metrics = StepMetrics(
             losses=losses,

@@ -46,10 +46,11 @@ def sdmgrad(
 
         A = J₁J₂ᵀ / (mean_i √(A_ii)₊)²;   repeat:  v ← m v + A (w + λp),   w ← Π(w − η v)
 
-    w goes on from the step before, v starts at 0 in every step. The published η = 10 is beyond what this
-    iteration needs to converge (about 1, as A has a diagonal near 1): w then jumps between the corners of
-    the simplex, and rounding decides where it ends. A smaller η with more iterations approaches the optimum. λ → ∞ is the preferred combination, λ = 0
-    MGDA. Cost: 2T backward passes and one more, and three batches.
+    w goes on from the step before, v starts at 0 in every step. λ → ∞ is the preferred combination, λ = 0
+    MGDA. The iteration converges for η < 2 (1 + m) / λ_max(A), and A has a diagonal near 1: with the
+    published η = 10 it does not, w jumps between the corners of the simplex, and rounding decides where it
+    ends. A smaller η with more iterations approaches the optimum. Cost: 2T backward passes and one more,
+    and three batches.
 
     Args:
       num_tasks: T.

@@ -52,6 +52,25 @@ def test_calls_and_looks_coincide(rows, batch_size, steps, epochs, eval_every, s
     assert found.steps_per_epoch * settings.batch_size <= rows
 
 
+@pytest.mark.parametrize(
+    "settings, num_rows, expected",
+    [
+        # an update reads 3 × 16 of 100 rows: two updates, six steps an epoch
+        ({"batch_size": 16, "epochs": 2.0}, 100, Budget(12, 6, 6, 6, batches=3)),
+        # 10 steps are 4 updates of 3; a look every 4 steps is one every 2 updates
+        ({"batch_size": 16, "steps": 10, "eval_every": 4}, 100, Budget(12, 6, 6, 6, batches=3)),
+        ({"batch_size": 16, "steps": 9, "steps_per_call": 2}, 100, Budget(9, 6, 6, 3, batches=3)),
+    ],
+)
+def test_a_weighting_of_several_batches_gets_no_more_examples(settings, num_rows, expected):
+    assert budget(TrainSettings(**settings), num_rows, batches=3) == expected
+
+
+def test_batches_of_an_update_above_the_data_are_refused():
+    with pytest.raises(InputError, match="the weighting reads 3 batches per update, but the training split"):
+        budget(TrainSettings(batch_size=20), 50, batches=3)
+
+
 def test_a_batch_above_the_data_is_refused():
     with pytest.raises(InputError, match="batch_size is 51, but the training split has only 50 rows"):
         budget(TrainSettings(batch_size=51), 50)
