@@ -156,7 +156,7 @@ def _value_message(error: Exception, config: config_dict.ConfigDict) -> str:
 
 
 def _study(line: CommandLine) -> int:
-    from mtl import report, sweep
+    from mtl import problems, report, sweep
     from mtl.train import Stopped
 
     config = sweep.check_config(line.config)
@@ -172,11 +172,12 @@ def _study(line: CommandLine) -> int:
     if config["report"].get("reference"):
         report.read_published(config["report"]["reference"])  # a wrong name is said before training
     made = _prepare(workdir, resume=stored is not None)
+    study = problems if problems.is_problem(config) else sweep
     try:
-        plan = sweep.make_plan(config, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
+        plan = study.make_plan(config, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
         if stored is None:
             _write_config(workdir, config, plan)
-        failures = sweep.run_plan(plan, workdir, _StopRequest())
+        failures = study.run_plan(plan, workdir, _StopRequest())
     except (Stopped, KeyboardInterrupt, OSError) as e:
         if not (workdir / "config.json").is_file():
             raise
@@ -189,7 +190,7 @@ def _study(line: CommandLine) -> int:
     code = 1 if failures else 0
     if len(failures) < sum(len(group.runs) for group in plan.groups):
         try:
-            print(report.build(workdir))
+            print(_build(workdir, config))
         except InputError as e:  # a full disk, say: the results are complete, only the report is missing
             code = _fail(3, f"{e}; then continue with: {_resume_command(line, workdir)}")
     for text in failures:
@@ -278,24 +279,30 @@ def _write_config(workdir: Path, config: dict[str, Any], plan: Any) -> None:
 
 
 def _report(line: CommandLine) -> int:
-    from mtl import report
-
     workdir = _workdir(line)
-    _stored_config(workdir)
-    print(report.build(workdir))
+    print(_build(workdir, _stored_config(workdir)))
     return 0
+
+
+def _build(workdir: Path, config: dict[str, Any]) -> str:
+    from mtl import problems, report
+    from mtl.report.problem import build_problem
+
+    return build_problem(workdir) if problems.is_problem(config) else report.build(workdir)
 
 
 def _list() -> int:
     from mtl.data import DATASETS
     from mtl.extractors import EXTRACTORS
     from mtl.models import PRESETS
+    from mtl.problems import PROBLEMS
     from mtl.transfers import TRANSFERS
     from mtl.weightings import WEIGHTINGS
 
     studies = {p.stem: p for p in sorted(QUICKSTART.parent.glob("*.py")) if p.stem != "__init__"}
     for title, names in (
         ("data sets", DATASETS),
+        ("problems", PROBLEMS),
         ("models", PRESETS),
         ("extractors", EXTRACTORS),
         ("transfers", TRANSFERS),

@@ -31,6 +31,9 @@ ALLOWED = {
         *("data", "errors", "extractors", "files", "models", "progress", "tasks", "train", "transfers"),
         *("types", "weightings"),
     },
+    "problems": {
+        *("errors", "files", "jacobian", "progress", "sweep", "tasks", "train", "types", "weightings"),
+    },
     "report": {"errors", "files", "metrics", "tasks"},
     "__init__": {"jacobian", "weightings"},
     "experiments": {"sweep"},

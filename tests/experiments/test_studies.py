@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 
 import run
+from mtl import problems
 from mtl.sweep import check_config, make_plan, plain
+from mtl.weightings import WEIGHTINGS
 
 FOLDER = Path(run.__file__).parent / "experiments"
 STUDIES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "__init__")
+OF_PROBLEMS = {"toy2d"}
+OF_DATA = [study for study in STUDIES if study not in OF_PROBLEMS]
 NEEDS_FILES = {"census"}
+
+
+def config_of(study):
+    return runpy.run_path(str(FOLDER / f"{study}.py"))["get_config"]()
 
 
 def needs_data(study):
@@ -27,10 +35,10 @@ def test_the_docstring_says_how_to_run_it_and_what_to_expect(study):
         assert heading in text
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", OF_DATA)
 def test_the_whole_study_plans(study):
     needs_data(study)
-    config = runpy.run_path(str(FOLDER / f"{study}.py"))["get_config"]()
+    config = config_of(study)
     plan = make_plan(check_config(plain(config)))
     assert plan.name == study
     labels = {name for name, _, _ in plan.models}
@@ -41,7 +49,7 @@ def test_the_whole_study_plans(study):
     assert runs == (sharing * len(config.weightings) + 1) * config.seeds * points
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", OF_DATA)
 def test_two_steps_of_it_leave_results_and_a_report(study, tmp_path, capsys):
     needs_data(study)
     code = run.main(
@@ -64,3 +72,27 @@ def test_two_steps_of_it_leave_results_and_a_report(study, tmp_path, capsys):
     assert {r["step"] for r in rows} <= {"1", "2"}
     for name in ("summary.csv", "metrics.jsonl", "config.json", "report.html", "plots/tasks.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("study", sorted(OF_PROBLEMS))
+def test_a_study_of_a_problem_plans_every_weighting(study):
+    config = config_of(study)
+    plan = problems.make_plan(check_config(plain(config)))
+    assert plan.name == study
+    names = [spec if isinstance(spec, str) else spec["name"] for spec in config.weightings]
+    assert set(names) == set(WEIGHTINGS)
+    assert [len(group.runs) for group in plan.groups] == [config.seeds] * len(names)
+
+
+@pytest.mark.parametrize("study", sorted(OF_PROBLEMS))
+def test_two_steps_on_a_problem_leave_results_and_a_report(study, tmp_path, capsys):
+    workdir = tmp_path / "out"
+    arguments = ["--config.weightings=('static','mgda')", "--config.seeds=1", "--config.train.steps=2"]
+    code = run.main(["run.py", f"--config={FOLDER / study}.py", f"--workdir={workdir}", *arguments])
+    assert code == 0, capsys.readouterr().err
+    with (workdir / "results.csv").open() as f:
+        rows = list(csv.DictReader(f))
+    assert {(r["weighting"], r["step"]) for r in rows} == {("static", "2"), ("mgda", "2")}
+    assert all(
+        (workdir / name).stat().st_size for name in ("summary.csv", "report.html", f"plots/{study}.png")
+    )
