@@ -117,7 +117,9 @@ def _newton(cosine: Array, kappa: Array, exponent: float) -> Array:
         slope = cosine @ it.beta + it.ridge * it.beta - pull
         hessian = cosine + jnp.diag(it.ridge + exponent * pull / it.beta)
         direction = -jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(hessian), slope)
-        decrement = jnp.sqrt(jnp.maximum(-(slope @ direction), 0.0))
+        # In units in which the potential is standard self-concordant: ψ''' against ψ''^(3/2).
+        bend = 0.5 * (1.0 + exponent) / jnp.sqrt(exponent * jnp.min(pull * it.beta))
+        decrement = bend * jnp.sqrt(jnp.maximum(-(slope @ direction), 0.0))
         # Stay positive, then the best of a few step lengths; near the minimum the full step.
         longest = jnp.min(
             jnp.where(direction < 0, -0.9 * it.beta / jnp.where(direction < 0, direction, -1.0), jnp.inf)

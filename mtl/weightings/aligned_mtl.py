@@ -16,7 +16,7 @@ from mtl.weightings.contract import (
     WeightsState,
     as_float32,
     balance,
-    check_num_tasks,
+    infer_num_tasks,
     per_task,
     weights_state,
 )
@@ -53,11 +53,9 @@ def aligned_mtl(
     Raises:
       InputError: an argument is out of range.
     """
-    check_num_tasks(num_tasks, required=False)
+    num_tasks = infer_num_tasks(num_tasks, preference)
     if scale not in SCALES:
         raise unknown_name("Aligned-MTL scale", scale, SCALES)
-    if num_tasks is None and preference is not None and not isinstance(preference, int | float):
-        num_tasks = len(preference)
 
     def preferred(size):
         p = per_task("preference", 1.0 / size if preference is None else preference, size)

@@ -161,8 +161,9 @@ def build(
     }
     accepted = inspect.signature(factory).parameters
     given = {k: v for k, v in given.items() if k in accepted}
-    if decay and name in UNWEIGHTED:
-        raise InputError(f"weighting {name!r} does not weigh this step's gradients; it takes no 'smooth'")
+    if name in UNWEIGHTED and (decay or how == "sum_one"):
+        key = "smooth" if decay else "normalize='sum_one'"
+        raise InputError(f"weighting {name!r} does not weigh this step's gradients; it takes no {key}")
     try:
         weighting = smoothed(factory(**given, **arguments), decay, scope)
     except TypeError as e:

@@ -162,6 +162,18 @@ def check_num_tasks(num_tasks: int | None, *, required: bool = True) -> None:
         raise InputError(f"num_tasks is {num_tasks!r}, expected an integer of at least 1")
 
 
+def infer_num_tasks(num_tasks: int | None, values: float | Sequence[float] | None) -> int | None:
+    """Returns the number of tasks, checked; without one, the length of a per-task argument if it has any.
+
+    Raises:
+      InputError: the number is out of range.
+    """
+    check_num_tasks(num_tasks, required=False)
+    if num_tasks is not None or values is None or isinstance(values, int | float):
+        return num_tasks
+    return len(values)
+
+
 def per_task(name: str, values: float | Sequence[float], num_tasks: int | None) -> np.ndarray:
     """Turns a scalar or a sequence into one finite float per task.
 

@@ -11,7 +11,7 @@ import optax
 
 from mtl.jacobian import Shared
 from mtl.solvers import cone_qp
-from mtl.weightings.contract import SolverState, as_float32, balance, check_num_tasks, solver_state
+from mtl.weightings.contract import SolverState, as_float32, balance, infer_num_tasks, solver_state
 from mtl.weightings.upgrad import positive_preference
 
 
@@ -42,9 +42,7 @@ def dual_proj(
     Raises:
       InputError: an argument is out of range.
     """
-    check_num_tasks(num_tasks, required=False)
-    if num_tasks is None and preference is not None and not isinstance(preference, int | float):
-        num_tasks = len(preference)
+    num_tasks = infer_num_tasks(num_tasks, preference)
     positive_preference(preference, num_tasks or 1)
 
     def solve(gramian):

@@ -11,7 +11,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import fair_weights
-from mtl.weightings.contract import SolverState, as_float32, balance, check_num_tasks, solver_state
+from mtl.weightings.contract import SolverState, as_float32, balance, infer_num_tasks, solver_state
 from mtl.weightings.upgrad import positive_preference
 
 
@@ -48,15 +48,16 @@ def fairgrad(
     Departures from the authors' code: a convex problem is minimised by damped Newton steps instead of
     `scipy.optimize.least_squares`.
     """
-    check_num_tasks(num_tasks, required=False)
+    num_tasks = infer_num_tasks(num_tasks, preference)
     if not alpha > 0:
         raise InputError(f"alpha is {alpha!r}, expected a number above 0")
-    positive_preference(
-        preference, num_tasks or (1 if isinstance(preference, int | float) else len(preference))
-    )
+    plain = isinstance(preference, int | float)
+    positive_preference(preference, num_tasks or 1)
 
     def solve(gramian):
-        p = None if preference == 1.0 else positive_preference(preference, len(gramian)).astype(gramian.dtype)
+        if plain and preference == 1:
+            return fair_weights(gramian, alpha)
+        p = positive_preference(preference, len(gramian)).astype(gramian.dtype)
         return fair_weights(gramian, alpha, p)
 
     def init_fn(params):

@@ -24,7 +24,7 @@ from mtl.weightings.contract import (
     SolverState,
     as_float32,
     balance,
-    check_num_tasks,
+    infer_num_tasks,
     per_task,
     solver_state,
 )
@@ -66,9 +66,7 @@ def pe_ltr(
     solved for and applied in the same step, where Algorithm 1 applies those of the step before; where G
     is singular, the pseudo-inverse is taken of the cosine matrix, so that scales play no role.
     """
-    check_num_tasks(num_tasks, required=False)
-    if num_tasks is None and not isinstance(floors, int | float):
-        num_tasks = len(floors)
+    num_tasks = infer_num_tasks(num_tasks, floors)
 
     def checked(size: int) -> Array:
         c = per_task("floors", floors, size)

@@ -18,7 +18,7 @@ from mtl.weightings.contract import (
     SolverState,
     as_float32,
     balance,
-    check_num_tasks,
+    infer_num_tasks,
     per_task,
     solver_state,
 )
@@ -55,9 +55,7 @@ def upgrad(
     Departures from the paper's code: no ridge of 1e-4 and no absolute threshold on the trace of G; the QP is
     solved to rounding on the cosines.
     """
-    check_num_tasks(num_tasks, required=False)
-    if num_tasks is None and preference is not None and not isinstance(preference, int | float):
-        num_tasks = len(preference)
+    num_tasks = infer_num_tasks(num_tasks, preference)
 
     def preferred(size):
         return positive_preference(preference, size)

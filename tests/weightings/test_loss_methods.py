@@ -212,5 +212,7 @@ def test_smoothing_averages_the_weights():
 
 @pytest.mark.parametrize("name", ["db_mtl", "moco", "graddrop"])
 def test_what_does_not_weigh_gradients_cannot_be_smoothed(name):
-    with pytest.raises(InputError, match="takes no 'smooth'"):
+    with pytest.raises(InputError, match="it takes no smooth"):
         build({"name": name, "smooth": 0.5}, kinds=["regression"] * 2)
+    with pytest.raises(InputError, match="it takes no normalize='sum_one'"):
+        build({"name": name, "normalize": "sum_one"}, kinds=["regression"] * 2)
