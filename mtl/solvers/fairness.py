@@ -22,7 +22,7 @@ from mtl.solvers.simplex_qp import QPSolution, cosine_normalise
 from mtl.types import Array
 
 RIDGE = {"float32": 1e-6, "float64": 1e-12}
-"""Added to the diagonal of C where a solution does not exist without; it caps ‖β‖ at √(T / ridge)."""
+"""Added to the diagonal of C until a solution is near; it caps ‖β‖ at about (T / ridge)^(s/(1+s))."""
 
 NEAR = 0.2
 """Newton decrement below which the full step converges quadratically; the ridge goes then."""
@@ -35,7 +35,7 @@ class _Iterate(NamedTuple):
     best: Array  # [T] the last point with the ridge, or a later one with a smaller residual
     best_residual: Array  # [] of the problem without ridge
     ridge: Array  # []
-    stalled: Array  # [] steps in a row without the ridge that did not improve the residual
+    stalled: Array  # [] steps in a row that did not improve the residual without ridge, or were not finite
     steps: Array  # []
 
 
@@ -127,11 +127,16 @@ def _newton(cosine: Array, kappa: Array, exponent: float) -> Array:
         lengths = jnp.minimum(longest, 1.0) * trials
         points = it.beta + lengths[:, None] * direction
         values = potential(points, it.ridge)
-        chosen = jnp.where(decrement < NEAR, 0, jnp.argmin(jnp.where(jnp.isfinite(values), values, jnp.inf)))
+        values = jnp.where(jnp.isfinite(values), values, jnp.inf)
+        # The longest of those that rounding cannot tell from the lowest.
+        lowest = jnp.min(values)
+        low = values <= lowest + 8 * jnp.finfo(dtype).eps * jnp.abs(lowest)
+        chosen = jnp.where(decrement < NEAR, 0, jnp.argmax(low))
         beta = points[chosen]
         residual = jnp.max(_violation(cosine, kappa, exponent, beta))
         ridged = it.ridge > 0
-        better = ridged | (residual < 0.9 * it.best_residual)
+        # Not finite: the solution spans more orders of magnitude than the dtype has.
+        better = jnp.isfinite(residual) & (ridged | (residual < 0.9 * it.best_residual))
         return _Iterate(
             beta=beta,
             best=jnp.where(better, beta, it.best),

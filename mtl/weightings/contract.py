@@ -203,7 +203,9 @@ def per_task(name: str, values: float | Sequence[float], num_tasks: int | None) 
 
 
 def check_losses(losses: Array, num_tasks: int) -> Array:
-    """Returns the losses as float32 or wider, after checking their shape.
+    """Returns the losses as float32 or wider, after checking their shape; NaN for those that are not finite.
+
+    An infinite loss would otherwise hide in a weight of 0.
 
     Raises:
       InputError: the shape is not `[T]`.
@@ -212,7 +214,8 @@ def check_losses(losses: Array, num_tasks: int) -> Array:
         raise InputError(
             f"losses have shape {jnp.shape(losses)}, but the weighting was made for {num_tasks} tasks"
         )
-    return jnp.asarray(losses, jnp.promote_types(jnp.result_type(losses), jnp.float32))
+    losses = jnp.asarray(losses, jnp.promote_types(jnp.result_type(losses), jnp.float32))
+    return jnp.where(jnp.isfinite(losses), losses, jnp.nan)
 
 
 def positive(losses: Array) -> tuple[Array, Array]:

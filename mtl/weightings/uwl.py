@@ -119,6 +119,8 @@ def uwl(
             step_mean = average + (learned - average) / jnp.maximum(seen, 1)
             average = jnp.where(frozen | (seen < 1), average, step_mean)
             w = jnp.where(frozen, average, learned)
+        # s moves one step behind; a loss that is not finite must show in this step's weights.
+        w = jnp.where(jnp.all(jnp.isfinite(losses)), w, jnp.nan)
         new = UWLState(w, s, opt_state, average, optax.safe_increment(state.step))
         return combine(as_jacobian(updates), w, shared), new
 

@@ -237,6 +237,16 @@ def test_a_non_finite_gradient_shows(row, bad):
 
 
 @EACH_ROW
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_non_finite_loss_shows_where_losses_are_read(row, bad):
+    """With finite gradients: NaN, or the result of any other loss because the method reads none."""
+    update, state = run(row, gradients(), losses().at[0].set(bad))
+    other, _ = run(row, gradients(), losses() * 7)
+    unread = all(np.array_equal(u, o) for u, o in zip(update.values(), other.values(), strict=True))
+    assert unread or not np.isfinite(state.weights).all()
+
+
+@EACH_ROW
 def test_lazy_equals_stacked_in_a_chain_with_injected_hyperparameters(row):
     def loss_fn(p, x):
         h = jnp.tanh(x @ p["w"])
