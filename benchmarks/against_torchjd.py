@@ -37,7 +37,7 @@ from absl import app, flags
 from mtl import task_jacobian, weightings
 from mtl.data import Schema
 from mtl.files import to_json, write_atomic
-from mtl.models import build_model, shared_tap
+from mtl.models import build_model, shared_tap, task_cut
 from mtl.tasks import Task
 from mtl.train import find_ownership, make_loss_fn
 
@@ -113,7 +113,7 @@ def our_update(problem: Problem, method: str) -> tuple[Callable[..., Any], Any]:
     weighting = weightings.build(OURS[method], kinds=["binary"] * len(problem.tasks), shared=problem.shared)
 
     def update(params, state, batch):
-        place = shared_tap(problem.model, params, batch) if method == "mgda_tap" else None
+        place = (shared_tap if method == "mgda_tap" else task_cut)(problem.model, params, batch)
         losses, jac = task_jacobian(loss_fn, params, batch, key, tap=place)
         return weighting.update(jac, state, params, losses=losses)
 

@@ -24,7 +24,7 @@ from absl import app, flags
 from mtl import task_jacobian, weightings
 from mtl.data import Schema
 from mtl.files import to_json, write_atomic
-from mtl.models import build_model, shared_tap
+from mtl.models import build_model, shared_tap, task_cut
 from mtl.tasks import Task
 from mtl.train import find_ownership, make_loss_fn
 
@@ -86,7 +86,10 @@ def make_case(method: str, num_tasks: int, batch_size: int) -> Case:
         optimizer = optax.chain(weighting, adam)
 
         def step(params, state, batch):
-            place = shared_tap(model, params, batch) if tap else None
+            if tap:
+                place = shared_tap(model, params, batch)
+            else:
+                place = None if method in weightings.SCALARIZATIONS else task_cut(model, params, batch)
             losses, jac = task_jacobian(loss_fn, params, batch, key, tap=place, chunk_size=FLAGS.chunk_size)
             updates, state = optimizer.update(jac, state, params, losses=losses)
             return optax.apply_updates(params, updates), state

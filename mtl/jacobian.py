@@ -42,11 +42,18 @@ class TaskTap:
     A loss function that is given a `TaskTap` as `perturbations` adds `zeros` to h and returns the mixing
     weights m `[T, B, E]` beside the losses. It must not let a task read another task's slice.
 
+    With `features` the graph is cut at h: all gradients at h take one pass through what follows, and each
+    task's gradient of the parameters one more, from its slice of h alone. Without, every one of the T passes
+    runs through the heads of all tasks.
+
     Attributes:
       zeros: zeros shaped like h, `[T, B, H]` (a pytree with that one leaf).
+      features: `features(params, *args) -> h`, given the arguments of the loss function. The loss function
+        then adds `zeros` to `stop_gradient(h)`, so that no gradient passes twice.
     """
 
     zeros: PyTree
+    features: Callable[..., Array] | None = field(default=None, metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -58,6 +65,8 @@ class TaskJacobian:
       vjp: maps a cotangent `[T]` to `(∂/∂params, ∂/∂tap)`.
       losses: the T losses `[T]`, which fix the dtype of the cotangents.
       mixing: mixing weights `[T, B, E]` of a `TaskTap`, else None.
+      features_vjp: maps a cotangent at the features h of a `TaskTap` to `(∂/∂params,)`; `vjp` then covers
+        only what follows h. None where the graph is not cut.
       has_tap: whether gradients at a tap can be read.
       chunk_size: how many backward passes run as one batch; None leaves it to the backend.
     """
@@ -65,6 +74,7 @@ class TaskJacobian:
     vjp: Callable
     losses: Array
     mixing: Array | None = None
+    features_vjp: Callable | None = None
     has_tap: bool = field(default=False, metadata={"static": True})
     chunk_size: int | None = field(default=None, metadata={"static": True})
 
@@ -75,7 +85,11 @@ class TaskJacobian:
 
     def pullback(self, weights: Array) -> PyTree:
         """Returns Σ_t w_t ∇L_t for weights `[T]`, in one backward pass."""
-        return self.vjp(weights.astype(self.losses.dtype))[0]
+        after, at_tap = self.vjp(weights.astype(self.losses.dtype))
+        if self.features_vjp is None:
+            return after
+        (slices,) = jax.tree.leaves(at_tap)
+        return jax.tree.map(jnp.add, self.features_vjp(slices)[0], after)
 
     def stacked(self) -> PyTree:
         """Returns the gradients with a leading task axis, leaves `[T, *shape]`; T passes."""
@@ -120,6 +134,9 @@ class TaskJacobian:
         def row(cotangent):
             return self.vjp(cotangent)[output]
 
+        if output == 0 and self.features_vjp is not None:
+            row = self._row_through(self.features_vjp, self._own_slices())
+
         one_hot = jnp.eye(self.num_tasks, dtype=self.losses.dtype)
         chunk = _default_chunk(self.num_tasks) if self.chunk_size is None else self.chunk_size
         if chunk >= self.num_tasks:
@@ -127,6 +144,17 @@ class TaskJacobian:
         if chunk == 1:
             return jax.lax.map(row, one_hot)
         return jax.lax.map(row, one_hot, batch_size=chunk)
+
+    def _row_through(self, features_vjp: Callable, slices: Array) -> Callable[[Array], PyTree]:
+        """The gradient of one task from its slice of h, and from what follows h."""
+
+        def row(cotangent):
+            chosen = cotangent.reshape(-1, *[1] * (slices.ndim - 1)) != 0
+            before = features_vjp(jnp.where(chosen, slices, 0))[0]
+            # For a parameter ahead of h this pass gives zeros, and XLA drops it.
+            return jax.tree.map(jnp.add, before, self.vjp(cotangent)[0])
+
+        return row
 
 
 @jax.tree_util.register_dataclass
@@ -228,7 +256,11 @@ def task_jacobian(
     losses, vjp, (mixing, aux) = jax.vjp(losses_of, params, tap, has_aux=True)
     if jnp.ndim(losses) != 1:
         raise InputError(f"loss_fn returned losses of shape {jnp.shape(losses)}, expected a vector [T]")
-    jac = TaskJacobian(vjp, losses, mixing, has_tap=tap is not None, chunk_size=chunk_size)
+    features_vjp = None
+    if isinstance(tap, TaskTap) and tap.features is not None:
+        features = tap.features
+        _, features_vjp = jax.vjp(lambda p: features(p, *args), params)
+    jac = TaskJacobian(vjp, losses, mixing, features_vjp, has_tap=tap is not None, chunk_size=chunk_size)
     return (losses, jac, aux) if has_aux else (losses, jac)
 
 

@@ -22,16 +22,44 @@ def mix(weights: Array, experts: Array) -> Array:
     Returns:
       `[G, B, H]`.
     """
-    if experts.ndim == weights.ndim:
-        return jnp.einsum("gbe,ebh->gbh", weights, experts)
-    return jnp.einsum("gbe,gebh->gbh", weights, experts)
+    if experts.ndim != weights.ndim:
+        return jnp.einsum("gbe,gebh->gbh", weights, experts)
+    if jax.default_backend() == "cpu":
+        return _mix_by_rows(weights, experts)
+    return jnp.einsum("gbe,ebh->gbh", weights, experts)
+
+
+@jax.custom_vjp
+def _mix_by_rows(weights: Array, experts: Array) -> Array:
+    """The mixture as one small product per row, which XLA's CPU backend runs up to 3 times as fast.
+
+    Its transposes are written out because those that differentiation finds are slower than what they replace.
+    """
+    by_row = jnp.einsum("bge,beh->bgh", jnp.moveaxis(weights, 0, 1), jnp.moveaxis(experts, 0, 1))
+    return jnp.moveaxis(by_row, 1, 0)
+
+
+def _mix_forward(weights: Array, experts: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _mix_by_rows(weights, experts), (weights, experts)
+
+
+def _mix_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    weights, experts = saved
+    by_row = jnp.einsum("bgh,beh->bge", jnp.moveaxis(cotangent, 0, 1), jnp.moveaxis(experts, 0, 1))
+    # One multiply-and-add per gate fuses; a product over the gates would copy both operands.
+    pairs = zip(weights, cotangent, strict=True)
+    to_experts = sum((w.T[:, :, None] * c for w, c in pairs), start=jnp.zeros((), experts.dtype))
+    return jnp.moveaxis(by_row, 1, 0), to_experts
+
+
+_mix_by_rows.defvjp(_mix_forward, _mix_backward)
 
 
 def tap_mixture(module: nn.Module, mixture: Array, weights: Array) -> Array:
     """Marks what each task reads of the shared experts, for `mtl.jacobian.TaskTap`.
 
-    Does nothing unless the collections `task_perturbations` (zeros that are added to the mixture) or
-    `mixing` (where the weights are left) are in use.
+    Does nothing unless the collections `task_perturbations` (zeros that are added to the mixture, which then
+    passes no gradient on), `features` or `mixing` (where mixture and weights are left) are in use.
 
     Args:
       module: the module that is running.
@@ -42,7 +70,10 @@ def tap_mixture(module: nn.Module, mixture: Array, weights: Array) -> Array:
       The mixture.
     """
     if not module.is_initializing():
-        module.sow("mixing", "weights", weights, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+        for collection, name, value in (("mixing", "weights", weights), ("features", "mixture", mixture)):
+            module.sow(collection, name, value, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+        if module.has_variable("task_perturbations", "mixture"):
+            mixture = jax.lax.stop_gradient(mixture)
     return module.perturb("mixture", mixture, collection="task_perturbations")
 
 

@@ -2,7 +2,7 @@
 
 from mtl.models.build import PRESETS, build_model, model_arguments
 from mtl.models.model import MultiTaskModel
-from mtl.models.probe import gate_diagnostics, shared_tap, zero_perturbations
+from mtl.models.probe import gate_diagnostics, shared_tap, task_cut, zero_perturbations
 
 __all__ = [
     "PRESETS",
@@ -11,5 +11,6 @@ __all__ = [
     "gate_diagnostics",
     "model_arguments",
     "shared_tap",
+    "task_cut",
     "zero_perturbations",
 ]

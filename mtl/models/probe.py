@@ -82,9 +82,35 @@ def shared_tap(model: MultiTaskModel, params: PyTree, batch: Batch) -> PyTree | 
       InputError: the model shares no representation, so that it has no tap.
     """
     zeros = zero_perturbations(model, params, batch)
+    cut = task_cut(model, params, batch)
+    return zeros if cut is None else cut
+
+
+def task_cut(model: MultiTaskModel, params: PyTree, batch: Batch) -> TaskTap | None:
+    """Makes the tap at the tasks' own features, if the model has such: one slice per task, read by it alone.
+
+    A Jacobian made with it has the same gradients, and the T backward passes leave out the heads.
+
+    Args:
+      model: the model.
+      params: its parameters.
+      batch: B rows.
+
+    Returns:
+      The `tap` for `task_jacobian` of a loss function `(params, batch, key)`; None where tasks read one
+      common tensor, or each other's features.
+    """
     if not isinstance(model.transfer, Independent):
-        return zeros
+        return None
     shapes = jax.eval_shape(lambda: model.apply({"params": params}, batch, mutable=["task_perturbations"])[1])
     if "task_perturbations" not in shapes:
-        return zeros
-    return TaskTap(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["task_perturbations"]))
+        return None
+
+    def features(params, batch, key, train=True):
+        rngs = {"dropout": key}
+        _, state = model.apply({"params": params}, batch, train=train, rngs=rngs, mutable=["features"])
+        (h,) = jax.tree.leaves(state["features"])
+        return h
+
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["task_perturbations"])
+    return TaskTap(zeros, features)

@@ -114,6 +114,7 @@ class Programs:
             settings.batch_size,
             axis,
             tap=bool(arguments.get("tap", False)),
+            cut=name not in weightings.SCALARIZATIONS,
             losses_after=weightings.needs(spec).losses_after,
         )
         # Compiled for shapes alone, so that the data need not be on the device yet.

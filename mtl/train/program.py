@@ -86,6 +86,7 @@ def train_program(
     data_axis: int | None,
     *,
     tap: bool = False,
+    cut: bool = False,
     losses_after: bool = False,
 ) -> Any:
     """Compiles K training steps of all runs of a group into one call.
@@ -98,6 +99,7 @@ def train_program(
       batch_size: rows B per step.
       data_axis: as in `model_program`.
       tap: offer the weighting gradients at the shared representation.
+      cut: take the T backward passes from the tasks' own features, see `make_step`.
       losses_after: show the weighting the losses of a batch after the step as well.
 
     Returns:
@@ -105,7 +107,7 @@ def train_program(
       of steps done; the state is donated. Rows are permuted on the device: step k takes its batch from the
       permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
     """
-    step = make_step(model, tasks, optimizer, tap=tap, losses_after=losses_after)
+    step = make_step(model, tasks, optimizer, tap=tap, cut=cut, losses_after=losses_after)
     # From here on in updates, each of `budget.batches` steps.
     length = budget.steps_per_call // budget.batches
     per_epoch = budget.steps_per_epoch // budget.batches

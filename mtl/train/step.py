@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from mtl.jacobian import Ownership, TaskTap, task_jacobian, task_ownership
-from mtl.models import MultiTaskModel, shared_tap
+from mtl.models import MultiTaskModel, shared_tap, task_cut
 from mtl.tasks import Task, task_losses
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import observe, weighting_state
@@ -78,6 +78,7 @@ def make_step(
     optimizer: optax.GradientTransformationExtraArgs,
     *,
     tap: bool = False,
+    cut: bool = False,
     losses_after: bool = False,
 ) -> Callable[..., tuple[TrainState, StepMetrics]]:
     """Returns the step `(state, batch, key, *others) -> (state, metrics)`, pure and vmappable.
@@ -87,6 +88,8 @@ def make_step(
       tasks: T tasks.
       optimizer: a chain that begins with a weighting.
       tap: offer the weighting gradients at the model's shared representation.
+      cut: take the T backward passes from the tasks' own features where the model has such, see `task_cut`;
+        faster for weightings that read the gradients of single tasks.
       losses_after: show the weighting the losses of the batch after the step as well.
 
     Returns:
@@ -97,12 +100,14 @@ def make_step(
 
     def step(state: TrainState, batch: Batch, key: Array, *others: Batch) -> tuple[TrainState, StepMetrics]:
         place = shared_tap(model, state.params, batch) if tap else None
+        if cut and not tap:
+            place = task_cut(model, state.params, batch)
         losses, jac = task_jacobian(loss_fn, state.params, batch, key, tap=place)
         more: dict[str, Any] = {}
         if others:
             keys = (jax.random.fold_in(key, i) for i in range(len(others)))
             more["jacobians"] = tuple(
-                task_jacobian(loss_fn, state.params, other, k)[1]
+                task_jacobian(loss_fn, state.params, other, k, tap=place)[1]
                 for other, k in zip(others, keys, strict=True)
             )
         updates, opt_state = optimizer.update(jac, state.opt_state, state.params, losses=losses, **more)

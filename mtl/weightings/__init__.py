@@ -8,8 +8,8 @@ in a chain:
     updates, state = tx.update(jac, state, params, losses=losses)
 
 `state.weights [T]` are the weights just applied; methods with a solver also keep `state.residual []`,
-the scale-free optimality gap. A gradient that is not finite, or a loss in the methods that read losses, makes the
-weights or the update NaN: it is never replaced by something that looks like a weighting.
+the scale-free optimality gap. A gradient that is not finite, or a loss in the methods that read losses,
+makes the weights or the update NaN: it is never replaced by something that looks like a weighting.
 
 To add one: write `mtl/weightings/<name>.py` and add a line to `WEIGHTINGS`.
 """

@@ -8,7 +8,7 @@ import pytest
 from mtl import task_jacobian
 from mtl.data import IdColumn, Schema
 from mtl.jacobian import TaskTap
-from mtl.models import build_model, shared_tap, zero_perturbations
+from mtl.models import build_model, shared_tap, task_cut, zero_perturbations
 from mtl.tasks import Task
 from mtl.train import make_loss_fn
 
@@ -51,6 +51,34 @@ def test_one_pass_gives_the_gramian_at_the_experts(name):
         quick.pullback(w),
         general.pullback(w),
     )
+
+
+@pytest.mark.parametrize("name", ["mmoe", "cgc", "ple"])
+def test_a_cut_at_the_features_changes_no_gradient(name):
+    """Rows, sums and Gramian are those of the plain Jacobian, for leaves before and after the cut."""
+    losses, cut = jacobian(name, task_cut)
+    expected_losses, plain = jacobian(name, lambda *a: None)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
+    w = jnp.array([0.2, 0.5, 0.3])
+    for found, expected in (
+        (cut.stacked(), plain.stacked()),
+        (cut.pullback(w), plain.pullback(w)),
+        (cut.gramian(), plain.gramian()),
+    ):
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * np.abs(b).max()),
+            found,
+            expected,
+        )
+    towers = jax.tree.leaves(cut.stacked()["towers"])
+    assert all(np.abs(leaf).max() > 0 for leaf in towers)
+
+
+@pytest.mark.parametrize("name", ["shared_bottom", "omoe", "dbmtl2", "single_task"])
+def test_models_without_features_per_task_have_no_cut(name):
+    model = build_model({"name": name}, SCHEMA)
+    params = model.init(jax.random.key(0), batch())["params"]
+    assert task_cut(model, params, batch()) is None
 
 
 @pytest.mark.parametrize("name", ["shared_bottom", "omoe", "dbmtl2"])
