@@ -29,6 +29,21 @@ Shared = PyTree | Callable[[Any], bool] | None
 """Which leaves are shared: None (all), a pytree of bools, or a function of the leaf's key path."""
 
 
+class TaskCut(NamedTuple):
+    """Where the graph can be cut between what tasks share and what each reads of it.
+
+    Attributes:
+      values: `values(params, *args) -> y`, given the arguments of the loss function: a pytree from which all
+        tasks read, such as the experts' outputs and the gates' weights.
+      together: `together(y) -> h [T, B, H]`, what the tasks read.
+      alone: `alone(y, t) -> h_t [B, H]`, what task t reads, touching no more of y than it must.
+    """
+
+    values: Callable[..., PyTree]
+    together: Callable[[PyTree], Array]
+    alone: Callable[[PyTree, Array], Array]
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TaskTap:
@@ -42,18 +57,18 @@ class TaskTap:
     A loss function that is given a `TaskTap` as `perturbations` adds `zeros` to h and returns the mixing
     weights m `[T, B, E]` beside the losses. It must not let a task read another task's slice.
 
-    With `features` the graph is cut at h: all gradients at h take one pass through what follows, and each
-    task's gradient of the parameters one more, from its slice of h alone. Without, every one of the T passes
-    runs through the heads of all tasks.
+    With a `cut` all gradients at h take one pass through what follows, and each task's gradient of the
+    parameters one more, from its slice of h alone. Without, every one of the T passes runs through the heads
+    and the mixtures of all tasks.
 
     Attributes:
       zeros: zeros shaped like h, `[T, B, H]` (a pytree with that one leaf).
-      features: `features(params, *args) -> h`, given the arguments of the loss function. The loss function
-        then adds `zeros` to `stop_gradient(h)`, so that no gradient passes twice.
+      cut: how h comes about. The loss function then adds `zeros` to `stop_gradient(h)`, so that no gradient
+        passes twice.
     """
 
     zeros: PyTree
-    features: Callable[..., Array] | None = field(default=None, metadata={"static": True})
+    cut: TaskCut | None = field(default=None, metadata={"static": True})
 
 
 @jax.tree_util.register_dataclass
@@ -65,8 +80,9 @@ class TaskJacobian:
       vjp: maps a cotangent `[T]` to `(∂/∂params, ∂/∂tap)`.
       losses: the T losses `[T]`, which fix the dtype of the cotangents.
       mixing: mixing weights `[T, B, E]` of a `TaskTap`, else None.
-      features_vjp: maps a cotangent at the features h of a `TaskTap` to `(∂/∂params,)`; `vjp` then covers
-        only what follows h. None where the graph is not cut.
+      values: y of a `TaskCut`, else None; with a cut `vjp` covers only what follows h.
+      values_vjp: maps a cotangent at y to `(∂/∂params,)`.
+      cut: the cut.
       has_tap: whether gradients at a tap can be read.
       chunk_size: how many backward passes run as one batch; None leaves it to the backend.
     """
@@ -74,7 +90,9 @@ class TaskJacobian:
     vjp: Callable
     losses: Array
     mixing: Array | None = None
-    features_vjp: Callable | None = None
+    values: PyTree = None
+    values_vjp: Callable | None = None
+    cut: TaskCut | None = field(default=None, metadata={"static": True})
     has_tap: bool = field(default=False, metadata={"static": True})
     chunk_size: int | None = field(default=None, metadata={"static": True})
 
@@ -86,10 +104,10 @@ class TaskJacobian:
     def pullback(self, weights: Array) -> PyTree:
         """Returns Σ_t w_t ∇L_t for weights `[T]`, in one backward pass."""
         after, at_tap = self.vjp(weights.astype(self.losses.dtype))
-        if self.features_vjp is None:
+        if self.cut is None:
             return after
         (slices,) = jax.tree.leaves(at_tap)
-        return jax.tree.map(jnp.add, self.features_vjp(slices)[0], after)
+        return jax.tree.map(jnp.add, self._before(self.cut.together, slices), after)
 
     def stacked(self) -> PyTree:
         """Returns the gradients with a leading task axis, leaves `[T, *shape]`; T passes."""
@@ -130,31 +148,36 @@ class TaskJacobian:
 
     def _rows(self, output: int) -> PyTree:
         """The gradients of all tasks with respect to one input of the loss function."""
-
-        def row(cotangent):
-            return self.vjp(cotangent)[output]
-
-        if output == 0 and self.features_vjp is not None:
-            row = self._row_through(self.features_vjp, self._own_slices())
-
         one_hot = jnp.eye(self.num_tasks, dtype=self.losses.dtype)
-        chunk = _default_chunk(self.num_tasks) if self.chunk_size is None else self.chunk_size
-        if chunk >= self.num_tasks:
-            return jax.vmap(row)(one_hot)
-        if chunk == 1:
-            return jax.lax.map(row, one_hot)
-        return jax.lax.map(row, one_hot, batch_size=chunk)
+        if output == 0 and self.cut is not None:
+            return self._in_chunks(self._through(self.cut), jnp.arange(self.num_tasks))
+        return self._in_chunks(lambda cotangent: self.vjp(cotangent)[output], one_hot)
 
-    def _row_through(self, features_vjp: Callable, slices: Array) -> Callable[[Array], PyTree]:
-        """The gradient of one task from its slice of h, and from what follows h."""
+    def _through(self, cut: TaskCut) -> Callable[[Array], PyTree]:
+        """Maps t to the gradient of task t: from its slice of h, and from what follows h."""
+        slices = self._own_slices()
 
-        def row(cotangent):
-            chosen = cotangent.reshape(-1, *[1] * (slices.ndim - 1)) != 0
-            before = features_vjp(jnp.where(chosen, slices, 0))[0]
+        def row(t):
+            before = self._before(lambda y: cut.alone(y, t), slices[t])
             # For a parameter ahead of h this pass gives zeros, and XLA drops it.
-            return jax.tree.map(jnp.add, before, self.vjp(cotangent)[0])
+            after = self.vjp(jax.nn.one_hot(t, self.num_tasks, dtype=self.losses.dtype))[0]
+            return jax.tree.map(jnp.add, before, after)
 
         return row
+
+    def _before(self, read: Callable[[PyTree], Array], cotangent: Array) -> PyTree:
+        """Pulls a cotangent of what is read of y back to the parameters ahead of the cut."""
+        assert self.values_vjp is not None
+        _, read_vjp = jax.vjp(read, self.values)
+        return self.values_vjp(read_vjp(cotangent)[0])[0]
+
+    def _in_chunks(self, row: Callable[[Array], PyTree], tasks: Array) -> PyTree:
+        chunk = _default_chunk(self.num_tasks) if self.chunk_size is None else self.chunk_size
+        if chunk >= self.num_tasks:
+            return jax.vmap(row)(tasks)
+        if chunk == 1:
+            return jax.lax.map(row, tasks)
+        return jax.lax.map(row, tasks, batch_size=chunk)
 
 
 @jax.tree_util.register_dataclass
@@ -256,11 +279,13 @@ def task_jacobian(
     losses, vjp, (mixing, aux) = jax.vjp(losses_of, params, tap, has_aux=True)
     if jnp.ndim(losses) != 1:
         raise InputError(f"loss_fn returned losses of shape {jnp.shape(losses)}, expected a vector [T]")
-    features_vjp = None
-    if isinstance(tap, TaskTap) and tap.features is not None:
-        features = tap.features
-        _, features_vjp = jax.vjp(lambda p: features(p, *args), params)
-    jac = TaskJacobian(vjp, losses, mixing, features_vjp, has_tap=tap is not None, chunk_size=chunk_size)
+    cut = tap.cut if isinstance(tap, TaskTap) else None
+    values, values_vjp = (None, None)
+    if cut is not None:
+        values, values_vjp = jax.vjp(lambda p: cut.values(p, *args), params)
+    jac = TaskJacobian(
+        vjp, losses, mixing, values, values_vjp, cut, has_tap=tap is not None, chunk_size=chunk_size
+    )
     return (losses, jac, aux) if has_aux else (losses, jac)
 
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers import Gate, StackedMLP, mix, tap_mixture
+from mtl.layers import Gate, Mixture, StackedMLP, tap_mixture
 from mtl.types import Array
 
 
@@ -46,4 +46,4 @@ class MMoE(nn.Module):
         experts = self.perturb("representation", experts)
         gate = Gate(self.num_tasks, self.num_experts, self.dropout_rate, self.dtype, name="gate")
         weights = gate(x, train=train)
-        return tap_mixture(self, mix(weights, experts), weights)
+        return tap_mixture(self, Mixture(weights, experts))

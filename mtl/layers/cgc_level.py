@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers.gate import Gate, mix, tap_mixture
+from mtl.layers.gate import Gate, Mixture, mix, tap_mixture
 from mtl.layers.mlp import StackedMLP
 from mtl.types import Array
 
@@ -67,12 +67,10 @@ class CGCLevel(nn.Module):
 
         task_gate = self._gate(self.num_tasks, self.task_experts + self.shared_experts, name="task_gate")
         weights = task_gate(task, train=train)
-        # Mixing own and shared experts apart saves copying the shared ones once per task.
-        fused = mix(weights[..., : self.task_experts], own)
-        fused = fused + mix(weights[..., self.task_experts :], common)
+        mixture = Mixture(weights, common, own)
         if self.last:
-            return tap_mixture(self, fused, weights[..., self.task_experts :]), shared
+            return tap_mixture(self, mixture), shared
 
         everyone = jnp.concatenate([own.reshape(-1, *own.shape[2:]), common])
         shared_gate = self._gate(1, len(everyone), name="shared_gate")
-        return fused, mix(shared_gate(shared, train=train), everyone)[0]
+        return mixture.together(), mix(shared_gate(shared, train=train), everyone)[0]

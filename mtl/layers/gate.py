@@ -1,5 +1,7 @@
 """Softmax gates over experts, their dropout against polarisation, and their diagnostics."""
 
+from typing import NamedTuple
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -55,26 +57,56 @@ def _mix_backward(saved: tuple[Array, Array], cotangent: Array) -> tuple[Array, 
 _mix_by_rows.defvjp(_mix_forward, _mix_backward)
 
 
-def tap_mixture(module: nn.Module, mixture: Array, weights: Array) -> Array:
-    """Marks what each task reads of the shared experts, for `mtl.jacobian.TaskTap`.
+class Mixture(NamedTuple):
+    """What tasks read of experts, and with which weights.
 
-    Does nothing unless the collections `task_perturbations` (zeros that are added to the mixture, which then
-    passes no gradient on), `features` or `mixing` (where mixture and weights are left) are in use.
+    Attributes:
+      weights: `[T, B, M + E]`, each task's weights of its own experts and of the shared ones.
+      shared: outputs of the experts that all tasks see, `[E, B, H]`.
+      own: outputs of each task's own experts `[T, M, B, H]`; None for M = 0.
+    """
+
+    weights: Array
+    shared: Array
+    own: Array | None = None
+
+    def together(self) -> Array:
+        """Returns `h_t = Σ_e w_te f_e` for all tasks, `[T, B, H]`."""
+        if self.own is None:
+            return mix(self.weights, self.shared)
+        # Mixing own and shared experts apart saves copying the shared ones once per task.
+        count = self.own.shape[1]
+        fused = mix(self.weights[..., :count], self.own)
+        return fused + mix(self.weights[..., count:], self.shared)
+
+    def alone(self, task: Array) -> Array:
+        """Returns h_t of one task, `[B, H]`, reading nothing of the others."""
+        own = None if self.own is None else self.own[task][None]
+        return Mixture(self.weights[task][None], self.shared, own).together()[0]
+
+
+def tap_mixture(module: nn.Module, mixture: Mixture) -> Array:
+    """Computes what each task reads, and marks it for `mtl.jacobian.TaskTap`.
+
+    The marks do nothing unless the collections `task_perturbations` (zeros that are added to h, which then
+    passes no gradient on), `mixture` or `mixing` (where the mixture and the shared experts' weights are left)
+    are in use.
 
     Args:
       module: the module that is running.
-      mixture: h `[T, B, H]`; slice t is read by task t alone.
-      weights: m `[T, B, E]`, the weights of the shared experts in h.
+      mixture: what the tasks read; slice t of h is read by task t alone.
 
     Returns:
-      The mixture.
+      h `[T, B, H]`.
     """
+    h = mixture.together()
     if not module.is_initializing():
-        for collection, name, value in (("mixing", "weights", weights), ("features", "mixture", mixture)):
-            module.sow(collection, name, value, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+        count = 0 if mixture.own is None else mixture.own.shape[1]
+        for collection, value in (("mixing", mixture.weights[..., count:]), ("mixture", mixture)):
+            module.sow(collection, "value", value, init_fn=lambda: None, reduce_fn=lambda _, new: new)
         if module.has_variable("task_perturbations", "mixture"):
-            mixture = jax.lax.stop_gradient(mixture)
-    return module.perturb("mixture", mixture, collection="task_perturbations")
+            h = jax.lax.stop_gradient(h)
+    return module.perturb("mixture", h, collection="task_perturbations")
 
 
 def gate_statistics(weights: Array) -> dict[str, Array]:

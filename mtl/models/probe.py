@@ -5,7 +5,8 @@ import jax
 import jax.numpy as jnp
 
 from mtl.errors import InputError
-from mtl.jacobian import TaskTap
+from mtl.jacobian import TaskCut, TaskTap
+from mtl.layers import Mixture
 from mtl.models.model import MultiTaskModel
 from mtl.transfers import Independent
 from mtl.types import Array, Batch, PyTree
@@ -106,11 +107,11 @@ def task_cut(model: MultiTaskModel, params: PyTree, batch: Batch) -> TaskTap | N
     if "task_perturbations" not in shapes:
         return None
 
-    def features(params, batch, key, train=True):
+    def values(params, batch, key, train=True):
         rngs = {"dropout": key}
-        _, state = model.apply({"params": params}, batch, train=train, rngs=rngs, mutable=["features"])
-        (h,) = jax.tree.leaves(state["features"])
-        return h
+        _, state = model.apply({"params": params}, batch, train=train, rngs=rngs, mutable=["mixture"])
+        (mixture,) = jax.tree.leaves(state["mixture"], is_leaf=lambda x: isinstance(x, Mixture))
+        return mixture
 
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["task_perturbations"])
-    return TaskTap(zeros, features)
+    return TaskTap(zeros, TaskCut(values, Mixture.together, Mixture.alone))

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
+from gramians import random_gramians
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -10,31 +11,6 @@ from hypothesis.extra import numpy as hnp
 from mtl.solvers import kkt_residual, project_simplex, simplex_qp
 
 SOLVE = jax.jit(jax.vmap(simplex_qp))
-
-
-def random_gramians(num: int, size: int, seed: int) -> np.ndarray:
-    """Gramians of five kinds – full rank, low rank, condition numbers to 1e8, rows of scales 1e±4,
-    opposed rows – each at a common scale of its gradients between 1e-12 and 1e12."""
-    rng = np.random.default_rng([seed, size])
-    out = np.empty((num, size, size))
-    for i in range(num):
-        kind = i % 5
-        if kind == 0:
-            jac = rng.normal(size=(size, 2 * size))
-        elif kind == 1:
-            jac = rng.normal(size=(size, rng.integers(1, 2 * size)))
-        elif kind == 2:
-            left, _ = np.linalg.qr(rng.normal(size=(size, size)))
-            right, _ = np.linalg.qr(rng.normal(size=(size, size)))
-            jac = left * np.sqrt(np.geomspace(1, 10 ** -rng.uniform(0, 8), size)) @ right
-        elif kind == 3:
-            jac = rng.normal(size=(size, size)) * 10 ** rng.uniform(-4, 4, size=(size, 1))
-        else:
-            jac = rng.normal(size=(size, size))
-            jac[rng.integers(1, size)] = -jac[0] * rng.uniform(0.5, 2)
-        jac *= 10 ** rng.uniform(-12, 12)
-        out[i] = jac @ jac.T
-    return out
 
 
 SIZES = ((2, 2500), (3, 2000), (4, 1500), (6, 1500), (8, 1000), (16, 1000), (32, 400), (64, 100))
