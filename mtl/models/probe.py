@@ -61,7 +61,7 @@ def zero_perturbations(
             f"extractor {type(model.extractor).__name__} has no shared representation to tap; "
             "take gradients at the parameters, or choose an extractor that shares"
         )
-    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["perturbations"])
+    return _zeros_by_row(shapes["perturbations"], batch)
 
 
 def shared_tap(model: MultiTaskModel, params: PyTree, batch: Batch) -> PyTree | TaskTap:
@@ -113,5 +113,20 @@ def task_cut(model: MultiTaskModel, params: PyTree, batch: Batch) -> TaskTap | N
         (mixture,) = jax.tree.leaves(state["mixture"], is_leaf=lambda x: isinstance(x, Mixture))
         return mixture
 
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes["task_perturbations"])
+    zeros = _zeros_by_row(shapes["task_perturbations"], batch)
     return TaskTap(zeros, TaskCut(values, Mixture.together, Mixture.alone))
+
+
+def _zeros_by_row(shapes: PyTree, batch: Batch) -> PyTree:
+    """Zeros that belong to the rows of the batch.
+
+    Inside `shard_map` every device then has its own. One copy for all of them would receive the sum of
+    gradients of different rows.
+    """
+    axes = tuple(frozenset().union(*(jax.typeof(column).mat.varying for column in batch.values())))
+
+    def zeros(shape):
+        value = jnp.zeros(shape.shape, shape.dtype)
+        return jax.lax.pcast(value, axes, to="varying") if axes else value
+
+    return jax.tree.map(zeros, shapes)
