@@ -10,6 +10,7 @@ Shape letters are defined once, in `mtl.types`.
 """
 
 from mtl import weightings
-from mtl.jacobian import TaskJacobian, task_jacobian, task_ownership
+from mtl.jacobian import TaskJacobian, task_jacobian
+from mtl.ownership import task_ownership
 
 __all__ = ["TaskJacobian", "task_jacobian", "task_ownership", "weightings"]

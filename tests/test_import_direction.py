@@ -13,7 +13,8 @@ ALLOWED = {
     "files": set(),
     "progress": set(),
     "types": set(),
-    "jacobian": {"compilation", "errors", "types"},
+    "jacobian": {"errors", "types"},
+    "ownership": {"compilation", "errors", "types"},
     "tasks": {"errors", "types"},
     "solvers": {"types"},
     "metrics": {"errors", "tasks"},
@@ -24,8 +25,8 @@ ALLOWED = {
     "models": {"data", "errors", "extractors", "jacobian", "layers", "tasks", "transfers", "types"},
     "weightings": {"errors", "jacobian", "solvers", "types"},
     "train": {
-        *("compilation", "errors", "jacobian", "metrics", "models", "progress", "tasks", "types"),
-        "weightings",
+        *("compilation", "errors", "jacobian", "metrics", "models", "ownership", "progress", "tasks"),
+        *("types", "weightings"),
     },
     "sweep": {
         *("data", "errors", "extractors", "files", "models", "progress", "tasks", "train", "transfers"),
@@ -35,7 +36,7 @@ ALLOWED = {
         *("errors", "files", "jacobian", "progress", "sweep", "tasks", "train", "types", "weightings"),
     },
     "report": {"errors", "files", "metrics", "tasks"},
-    "__init__": {"jacobian", "weightings"},
+    "__init__": {"jacobian", "ownership", "weightings"},
     "experiments": {"sweep"},
     "third_party": {"errors"},
 }

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl.jacobian import Ownership, TaskTap, task_jacobian, task_ownership
+from mtl.jacobian import TaskTap, task_jacobian
 from mtl.models import MultiTaskModel, shared_tap, task_cut
+from mtl.ownership import Ownership, task_ownership
 from mtl.tasks import Task, task_losses
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import observe, weighting_state
