@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from mtl.solvers.simplex_qp import QPSolution, cosine_normalise
+from mtl.solvers.simplex_qp import QPSolution, cosine_normalise, walk_to_boundary
 from mtl.types import Array
 
 
@@ -155,15 +155,10 @@ def _active_set(cosine: Array, bound: Array, live: Array) -> Array:
         lower = inside & (objective < it.lowest)
         stalled = jnp.where(inside, jnp.where(better | lower, 0, it.stalled + 1), it.stalled)
         optimal = inside & ((gap <= 2 * eps) | (stalled > 2) | jnp.all(it.passive | ~live))
-        falling = it.passive & (target <= 0)
-        drop = jnp.where(falling, it.x - target, 1.0)
-        room = jnp.where(falling, it.x / jnp.where(drop > 0, drop, 1.0), jnp.inf)
-        leaving = falling & (room <= jnp.min(room))
-        theta = jnp.minimum(jnp.min(room), 1.0)
-        walked = jnp.where(it.passive & ~leaving, it.x + theta * (target - it.x), 0.0)
+        walked, left = walk_to_boundary(it.x, target, it.passive)
         return _Iterate(
             x=jnp.where(inside, target, walked),
-            passive=jnp.where(inside, it.passive | (entering & ~optimal), it.passive & ~leaving),
+            passive=jnp.where(inside, it.passive | (entering & ~optimal), left),
             best=jnp.where(better, target, it.best),
             best_gap=jnp.where(better, gap, it.best_gap),
             lowest=jnp.where(lower, objective, it.lowest),

@@ -202,6 +202,25 @@ def affine_minimiser(cosine: Array, h: Array, q: Array, support: Array) -> Array
     return beta + (1.0 - h @ beta) / (h @ along) * along
 
 
+def walk_to_boundary(point: Array, target: Array, support: Array) -> tuple[Array, Array]:
+    """Walks from a positive point towards a target until the first coordinate is zero.
+
+    Args:
+      point: `[T]`, positive on the support.
+      target: `[T]`.
+      support: bool `[T]`.
+
+    Returns:
+      The point reached `[T]`, and the support without the coordinates that became zero.
+    """
+    falling = support & (target <= 0)
+    drop = jnp.where(falling, point - target, 1.0)
+    room = jnp.where(falling, point / jnp.where(drop > 0, drop, 1.0), jnp.inf)
+    kept = support & ~(falling & (room <= jnp.min(room)))
+    theta = jnp.minimum(jnp.min(room), 1.0)
+    return jnp.where(kept, point + theta * (target - point), 0.0), kept
+
+
 def wolfe(cosine: Array, h: Array, q: Array, live: Array) -> Array:
     """Minimises ½ βᵀCβ + qᵀβ over {β ≥ 0, hᵀβ = 1}.
 
@@ -245,15 +264,10 @@ def wolfe(cosine: Array, h: Array, q: Array, live: Array) -> Array:
         stalled = jnp.where(inside, jnp.where(better | lower, 0, it.stalled + 1), it.stalled)
         optimal = inside & ((gap <= 2 * eps) | (stalled > 2) | jnp.all(it.support | ~live))
         # Outside: walk towards it until the first coordinate is zero, which leaves the corral.
-        falling = it.support & (target <= 0)
-        drop = jnp.where(falling, it.beta - target, 1.0)
-        room = jnp.where(falling, it.beta / jnp.where(drop > 0, drop, 1.0), jnp.inf)
-        leaving = falling & (room <= jnp.min(room))
-        theta = jnp.minimum(jnp.min(room), 1.0)
-        walked = jnp.where(it.support & ~leaving, it.beta + theta * (target - it.beta), 0.0)
+        walked, left = walk_to_boundary(it.beta, target, it.support)
         return _Iterate(
             beta=jnp.where(inside, target, walked),
-            support=jnp.where(inside, it.support | (entering & ~optimal), it.support & ~leaving),
+            support=jnp.where(inside, it.support | (entering & ~optimal), left),
             best=jnp.where(better, target, it.best),
             best_gap=jnp.where(better, gap, it.best_gap),
             lowest=jnp.where(lower, objective, it.lowest),

@@ -12,14 +12,7 @@ import optax
 
 from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
-from mtl.weightings.contract import (
-    WeightsState,
-    as_float32,
-    balance,
-    infer_num_tasks,
-    per_task,
-    weights_state,
-)
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, per_task
 
 SCALES = ("min", "median", "mean")
 
@@ -85,13 +78,4 @@ def aligned_mtl(
         weights = jnp.where(rank > 0, vectors @ (factor * (vectors.T @ p)), p)
         return (jnp.where(finite, weights, jnp.nan),)
 
-    def init_fn(params):
-        del params
-        return weights_state(num_tasks)
-
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, WeightsState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap, certified=False)

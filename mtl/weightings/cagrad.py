@@ -11,7 +11,7 @@ import optax
 from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
 from mtl.solvers import conflict_averse
-from mtl.weightings.contract import SolverState, as_float32, balance, check_num_tasks, solver_state
+from mtl.weightings.contract import check_num_tasks, gramian_weighting
 
 RESCALES = ("none", "one_plus_c", "one_plus_c_squared")
 
@@ -61,13 +61,4 @@ def cagrad(
         solution = conflict_averse(gramian, c)
         return solution.weights / jnp.asarray(divisor, solution.weights.dtype), solution.residual
 
-    def init_fn(params):
-        del params
-        return solver_state(num_tasks)
-
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, SolverState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from mtl.errors import InputError
 from mtl.jacobian import (
@@ -101,6 +102,39 @@ def balance(
             own = jac.pullback(jnp.ones_like(solution[0]))
             update = select(shared_mask(update, shared), update, own)
     return update, solution
+
+
+def gramian_weighting(
+    solve: Callable[[Array], Any],
+    num_tasks: int | None,
+    *,
+    shared: Shared,
+    tap: bool,
+    certified: bool = True,
+) -> optax.GradientTransformationExtraArgs:
+    """Makes a weighting without memory from a function of the Gramian.
+
+    Args:
+      solve: maps G `[T, T]` to `(weights [T], residual [])`, or to `(weights [T],)`.
+      num_tasks: T, or None.
+      shared: the leaves that are balanced.
+      tap: read the Gramian at the tap.
+      certified: whether `solve` returns a residual.
+
+    Returns:
+      A weighting with a `SolverState`, or a `WeightsState` without residual.
+    """
+
+    def init_fn(params):
+        del params
+        return solver_state(num_tasks) if certified else weights_state(num_tasks)
+
+    def update_fn(updates, state, params=None, **extra):
+        del params, extra
+        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
+        return update, type(state)(*as_float32(solution))
+
+    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
 def sized_jacobian(updates: Jacobian | PyTree, num_tasks: int | None) -> Jacobian:

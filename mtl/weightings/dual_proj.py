@@ -11,7 +11,7 @@ import optax
 
 from mtl.jacobian import Shared
 from mtl.solvers import cone_qp
-from mtl.weightings.contract import SolverState, as_float32, balance, infer_num_tasks, solver_state
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks
 from mtl.weightings.upgrad import positive_preference
 
 
@@ -48,13 +48,4 @@ def dual_proj(
     def solve(gramian):
         return cone_qp(gramian, positive_preference(preference, len(gramian)))
 
-    def init_fn(params):
-        del params
-        return solver_state(num_tasks)
-
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, SolverState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap)

@@ -10,7 +10,7 @@ import optax
 from mtl.errors import unknown_name
 from mtl.jacobian import Shared
 from mtl.solvers import cosine_normalise, pseudo_inverse
-from mtl.weightings.contract import SolverState, as_float32, balance, check_num_tasks, solver_state
+from mtl.weightings.contract import check_num_tasks, gramian_weighting
 
 TOTALS = ("sum_abs", "abs_sum")
 
@@ -64,13 +64,4 @@ def imtl_g(
         weights = v / jnp.where(size > 0, size, 1.0)
         return jnp.where(finite, weights, jnp.nan), jnp.where(finite, residual, jnp.nan)
 
-    def init_fn(params):
-        del params
-        return solver_state(num_tasks)
-
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, SolverState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap)

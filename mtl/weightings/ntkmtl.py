@@ -10,7 +10,7 @@ import optax
 
 from mtl.errors import InputError
 from mtl.jacobian import Shared
-from mtl.weightings.contract import WeightsState, as_float32, balance, check_num_tasks, weights_state
+from mtl.weightings.contract import check_num_tasks, gramian_weighting
 
 
 def ntkmtl(
@@ -53,13 +53,4 @@ def ntkmtl(
         weights = jnp.where(live, share**exponent, 0.0)
         return (jnp.where(jnp.all(jnp.isfinite(gramian)), weights, jnp.nan),)
 
-    def init_fn(params):
-        del params
-        return weights_state(num_tasks)
-
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, WeightsState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap, certified=False)

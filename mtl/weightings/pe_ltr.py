@@ -20,14 +20,7 @@ from mtl.solvers import (
     simplex_qp,
 )
 from mtl.types import Array
-from mtl.weightings.contract import (
-    SolverState,
-    as_float32,
-    balance,
-    infer_num_tasks,
-    per_task,
-    solver_state,
-)
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, per_task
 
 
 def pe_ltr(
@@ -78,24 +71,14 @@ def pe_ltr(
 
     checked(num_tasks or 1)
 
-    def init_fn(params):
-        del params
-        return solver_state(num_tasks)
+    def solve(gramian):
+        c = checked(len(gramian)).astype(gramian.dtype)
+        if exact:
+            return simplex_qp(gramian, c)
+        weights = two_steps(gramian, c)
+        return weights, kkt_residual(gramian, weights, c)
 
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-
-        def solve(gramian):
-            c = checked(len(gramian)).astype(gramian.dtype)
-            if exact:
-                return simplex_qp(gramian, c)
-            weights = two_steps(gramian, c)
-            return weights, kkt_residual(gramian, weights, c)
-
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, SolverState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap)
 
 
 def two_steps(gramian: Array, floors: Array) -> Array:

@@ -14,14 +14,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import cone_qp_on_cosines, cosine_normalise
-from mtl.weightings.contract import (
-    SolverState,
-    as_float32,
-    balance,
-    infer_num_tasks,
-    per_task,
-    solver_state,
-)
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, per_task
 
 
 def upgrad(
@@ -75,16 +68,7 @@ def upgrad(
         residual = jnp.max(jnp.where(live, solutions.residual, 0.0))
         return jnp.where(finite, weights, jnp.nan), jnp.where(finite, residual, jnp.nan)
 
-    def init_fn(params):
-        del params
-        return solver_state(num_tasks)
-
-    def update_fn(updates, state, params=None, **extra):
-        del params, extra, state
-        update, solution = balance(updates, solve, shared, num_tasks=num_tasks, tap=tap)
-        return update, SolverState(*as_float32(solution))
-
-    return optax.GradientTransformationExtraArgs(init_fn, update_fn)
+    return gramian_weighting(solve, num_tasks, shared=shared, tap=tap)
 
 
 def positive_preference(preference: float | Sequence[float] | None, num_tasks: int) -> jax.Array:
