@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from mtl.solvers.cone_qp import cone_qp_on_cosines
 from mtl.solvers.simplex_qp import QPSolution, cosine_normalise, wolfe
 from mtl.types import Array
 
@@ -36,9 +37,9 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
         max_x min_i ⟨g_i, x⟩   subject to   ‖x − g₀‖ ≤ c ‖g₀‖;     x = Jᵀa,  a = 1/T + κ w / ‖Jᵀw‖
 
     Tasks with a zero gradient get weight 1/T. Where Jᵀw vanishes to the precision of G (a Pareto-stationary
-    point), a = 0 for c ≥ 1, which is optimal; for c < 1 ‖Jᵀw‖ is taken to be at least √ε Σ w_i d_i, which
-    bounds the weights, and the residual says so. Works under
-    `jit`, `vmap` and `scan`, for T up to 64.
+    point) no direction improves all tasks and every x of the ball with Jx ≥ 0 is optimal: x is then the
+    projection of g₀ on that cone, the nearest of them, if the ball holds it. ‖Jᵀw‖ is taken to be at least
+    √ε Σ w_i d_i, which bounds the weights. Works under `jit`, `vmap` and `scan`, for T up to 64.
 
     Args:
       gramian: G `[T, T]`, symmetric positive semi-definite, at any scale.
@@ -91,18 +92,25 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
         done=~usable,
     )
     end = jax.lax.while_loop(lambda it: ~it.done, step, start)
+    def violation(pull):
+        slope = r + jnp.where(live, cosine @ pull, 0.0)
+        below = jnp.where(live, (end.beta @ slope) * h - slope, 0.0)
+        share = end.beta / jnp.maximum(jnp.max(end.beta), jnp.finfo(dtype).tiny)
+        size = jnp.where(usable, (1 + radius) * mean_norm, 1.0)
+        return jnp.max(jnp.maximum(below, -below * share)) / size
+
+    # ‖Jᵀw‖ relative to Σ w_i d_i, of which float arithmetic cannot tell √ε from nothing.
     shortest = jnp.sqrt(eps) * jnp.sum(end.beta) / jnp.where(usable, kappa, 1.0)
     pull = jnp.where(usable, end.beta / jnp.maximum(end.used, shortest), 0.0)
-    # Without a common direction of descent the best of a ball that holds 0 is 0.
-    mean = jnp.where(usable & (end.used <= shortest) & (radius >= 1), 0.0, 1.0)
-    pull = mean * pull
-    weights = mean / num_tasks + h * pull
-    slope = mean * r + jnp.where(live, cosine @ pull, 0.0)
-    level = end.beta @ slope
-    below = jnp.where(live, level * h - slope, 0.0)
-    share = end.beta / jnp.maximum(jnp.max(end.beta), jnp.finfo(dtype).tiny)
-    violation = jnp.max(jnp.maximum(below, -below * share))
-    residual = jnp.where(usable, violation / jnp.where(usable, (1 + radius) * mean_norm, 1.0), 0.0)
+    near = usable & (end.used <= 64 * shortest)
+    # Idle unless `near`, so this costs one small solve; and it starts when the loop above has ended.
+    lower = jnp.full(num_tasks, 1.0 / num_tasks, dtype)
+    projected = cone_qp_on_cosines(cosine, scaled, live & near, lower).weights
+    to_cone = jnp.where(near & live, scaled * (projected - lower), 0.0)
+    to_cone = to_cone * jnp.minimum(1.0, kappa / jnp.maximum(norm(to_cone), jnp.finfo(dtype).tiny))
+    pull = jnp.where(near & (violation(to_cone) < violation(pull)), to_cone, pull)
+    weights = 1.0 / num_tasks + h * pull
+    residual = jnp.where(usable, violation(pull), 0.0)
     finite = jnp.all(jnp.isfinite(gramian))
     return QPSolution(jnp.where(finite, weights, jnp.nan), jnp.where(finite, residual, jnp.nan))
 
