@@ -35,6 +35,7 @@ class StackedMLP(nn.Module):
           `[*stack, B, features[-1]]`; without layers `x`, broadcast to `[*stack, B, D]`.
         """
         for i, units in enumerate(self.features):
-            layer = StackedDense(self.stack, units, gain=RELU_GAIN, dtype=self.dtype, name=f"dense{i}")
-            x = nn.relu(layer(x))
+            x = StackedDense(
+                self.stack, units, gain=RELU_GAIN, relu=True, dtype=self.dtype, name=f"dense{i}"
+            )(x)
         return jnp.broadcast_to(x, (*self.stack, *x.shape[-2:]))

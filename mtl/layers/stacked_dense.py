@@ -25,11 +25,14 @@ def stacked_matmul(x: Array, kernel: Array) -> Array:
     Returns:
       `[*S, *R, B, n]`.
     """
-    shared = x.ndim - 2
-    stack = tuple(range(shared))
+    return jnp.moveaxis(_rows_first(x, kernel), x.ndim - 2, -2)
+
+
+def _rows_first(x: Array, kernel: Array) -> Array:
+    """`stacked_matmul` as the product leaves it, `[*S, B, *R, n]`."""
+    stack = tuple(range(x.ndim - 2))
     contract = ((x.ndim - 1,), (kernel.ndim - 2,))
-    y = jax.lax.dot_general(x, kernel, (contract, (stack, stack)))
-    return jnp.moveaxis(y, shared, -2)
+    return jax.lax.dot_general(x, kernel, (contract, (stack, stack)))
 
 
 def stacked_init(num_stack_axes: int, gain: float = 1.0) -> Initializer:
@@ -58,6 +61,7 @@ class StackedDense(nn.Module):
       features: output units n of each layer.
       gain: variance gain of the initial kernels, see `stacked_init`.
       use_bias: whether to add `b`.
+      relu: whether a ReLU follows.
       dtype: dtype of the computation; parameters are float32.
     """
 
@@ -65,6 +69,7 @@ class StackedDense(nn.Module):
     features: int
     gain: float = 1.0
     use_bias: bool = True
+    relu: bool = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -83,8 +88,12 @@ class StackedDense(nn.Module):
             (*self.stack, x.shape[-1], self.features),
             jnp.float32,
         )
-        y = stacked_matmul(x.astype(self.dtype), kernel.astype(self.dtype))
+        # Bias and ReLU before the rows move: a mixture moves them back, and XLA then cancels both moves.
+        y = _rows_first(x.astype(self.dtype), kernel.astype(self.dtype))
+        rows = x.ndim - 2
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (*self.stack, self.features), jnp.float32)
-            y = y + bias.astype(self.dtype)[..., None, :]
-        return y
+            y = y + jnp.expand_dims(bias.astype(self.dtype), rows)
+        if self.relu:
+            y = nn.relu(y)
+        return jnp.moveaxis(y, rows, -2)
