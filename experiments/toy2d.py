@@ -33,7 +33,7 @@ def get_config() -> config_dict.ConfigDict:
             "mgda",
             {"name": "pe_ltr", "label": "pe_ltr", "floors": (0.3, 0.3)},
             *("imtl_g", "config", "gradnorm", "pcgrad", "gradvac", "cagrad", "nash_mtl", "fairgrad"),
-            *("aligned_mtl", "upgrad", "dual_proj", "ntkmtl"),
+            *("aligned_mtl", "upgrad", "dual_proj", "pcd", "ntkmtl"),
             *("db_mtl", "moco", "modo", "sdmgrad", "excess_mtl", "graddrop"),
         ),
         seeds=5,

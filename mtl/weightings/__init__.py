@@ -52,6 +52,7 @@ from mtl.weightings.modo import MoDoState, modo
 from mtl.weightings.nash_mtl import NashState, nash_mtl
 from mtl.weightings.normalize import normalized
 from mtl.weightings.ntkmtl import ntkmtl
+from mtl.weightings.pcd import PCDState, pcd
 from mtl.weightings.pcgrad import PCGradState, pcgrad
 from mtl.weightings.pe_ltr import pe_ltr
 from mtl.weightings.rlw import RLWState, rlw
@@ -83,6 +84,7 @@ __all__ = [
     "MoDoState",
     "NashState",
     "Needs",
+    "PCDState",
     "PCGradState",
     "RLWState",
     "SDMGradState",
@@ -121,6 +123,7 @@ __all__ = [
     "ntkmtl",
     "observe",
     "parse",
+    "pcd",
     "pcgrad",
     "pe_ltr",
     "rlw",

@@ -36,6 +36,7 @@ from mtl.weightings.modo import modo
 from mtl.weightings.nash_mtl import nash_mtl
 from mtl.weightings.normalize import normalized
 from mtl.weightings.ntkmtl import ntkmtl
+from mtl.weightings.pcd import pcd
 from mtl.weightings.pcgrad import pcgrad
 from mtl.weightings.pe_ltr import pe_ltr
 from mtl.weightings.rlw import rlw
@@ -78,6 +79,7 @@ WEIGHTINGS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
     "aligned_mtl": aligned_mtl,
     "upgrad": upgrad,
     "dual_proj": dual_proj,
+    "pcd": pcd,
     "ntkmtl": ntkmtl,
     # from the gradients themselves, their past, or several batches
     "db_mtl": db_mtl,

@@ -193,12 +193,14 @@ def test_state_size(name, num_tasks, num_params):
 
 @functools.cache
 def measured(name: str, num_tasks: int = NUM_TASKS, **arguments: Any) -> tuple[float, float]:
-    """Over random gradients: the lowest cosine of a first update with any gradient, and the lowest cosine
-    of third updates with and without one task's loss being multiplied by 8."""
+    """Over random gradients, some nearly opposed: the lowest cosine of a first update with any gradient, and
+    the lowest cosine of third updates with and without one task's loss being multiplied by 8."""
     tx = build(name, num_tasks, **arguments)
     rng = np.random.default_rng([7, num_tasks])
     lengths = 10 ** rng.uniform(-0.5, 0.5, size=(300, num_tasks, 1))
-    gradients = rng.normal(size=(300, num_tasks, 2 * num_tasks)) * lengths
+    gradients = rng.normal(size=(300, num_tasks, 2 * num_tasks))
+    gradients[::10, 1] = 0.1 * gradients[::10, 1] - gradients[::10, 0]
+    gradients *= lengths
     losses = np.exp(rng.normal(size=(300, num_tasks)))
     factors = np.array([8.0] + [1.0] * (num_tasks - 1))
 
@@ -228,7 +230,7 @@ def test_own_scale_and_opposition_of_three_tasks(name):
     assert METHODS[name]["own scale"] in ("yes", "no", "in time")
     assert (METHODS[name]["own scale"] == "yes") == (same > 0.9999)
     promise = METHODS[name].get("opposes no task", "no")
-    assert promise in ("yes", "no", "T = 2", "c ≥ 1")
+    assert promise in ("yes", "no", "T = 2", "c ≥ 1", "τ = 0")
     assert (promise == "yes") == (opposed > -1e-4)
 
 
@@ -247,6 +249,7 @@ def test_two_tasks_are_not_opposed(name):
         ("mgda", {"normalizer": "l2", "convention": "scaled"}, True, True),
         ("mgda", {"normalizer": "loss", "convention": "scaled"}, True, True),
         ("fairgrad", {"alpha": 2.0}, True, False),
+        ("pcd", {"tau": 0.0}, True, True),
         ("ntkmtl", {"exponent": 0.25}, False, False),
         ("moco", {"normalizer": "unit"}, False, True),
     ],

@@ -72,6 +72,9 @@ PAIRS = {
     "cagrad at defaults": Pair(
         {"name": "cagrad", "rescale": "none"}, lambda t: aggregation.CAGrad(RADIUS), 5e-4
     ),
+    "pcd": Pair({"name": "pcd"}, lambda t: aggregation.PCD(eps=0.0)),
+    "pcd of large shares": Pair({"name": "pcd", "tau": 0.7}, lambda t: aggregation.PCD(tau=0.7, eps=0.0)),
+    "pcd at defaults": Pair({"name": "pcd"}, lambda t: aggregation.PCD()),
     "config": Pair({"name": "config"}, lambda t: aggregation.ConFIG()),
     "imtl_g": Pair({"name": "imtl_g", "total": "abs_sum"}, lambda t: aggregation.IMTLG()),
     "aligned_mtl min": Pair({"name": "aligned_mtl"}, lambda t: aggregation.AlignedMTL()),
@@ -247,6 +250,7 @@ DEVIATIONS = [
         "no step: a trace below 1e-4, or ‖Jᵀw‖ below 1e-4 of it, counts as zero",
         opposition,
     ),
+    Deviation("pcd at defaults", ("rows 1e-6", "all 1e-"), "1e-8 is added to every ‖g‖²", "own"),
     Deviation("imtl_g", ("rows 1e-6",), "the pseudo-inverse of G drops the short gradients", partiality),
     Deviation(
         "imtl_g", ("rank",), "least squares in G, ours in the cosines; no x is exactly fair", partiality

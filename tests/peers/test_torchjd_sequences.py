@@ -10,6 +10,7 @@ through `torch.randperm` and `torch.rand`. Known differences, all of definition 
     uwl          TorchJD has the regression form ½e^(−s)L + ½s for every task; ours follows `kinds`.
     stch         TorchJD has the generic form only, ours also the recipe with nadir.
     modo         γ is .1 by default there, 1e-3 (LibMTL's) here.
+    pcd          a zero gradient enters the running mean there, ours skips it; 1e-8 is added to the mean.
     cagrad       TorchJD does not rescale; ours divides by 1 + c² unless told otherwise.
 """
 
@@ -78,6 +79,32 @@ def test_gradvac_with_the_same_orders(monkeypatch):
         expected = peer(torch.tensor(j)).numpy()
         update, state = tx.update(jnp.asarray(j), state)
         np.testing.assert_allclose(update, expected, rtol=1e-5, atol=1e-6)  # our φ̂ is float32
+
+
+@pytest.mark.parametrize("tau", [0.02, [0.1, 0.5, 0.9]], ids=str)
+def test_pcd_with_running_means(tau):
+    tx = make({"name": "pcd", "tau": tau})
+    shares = torch.tensor(tau, dtype=torch.float64) if isinstance(tau, list) else tau
+    state, peer = tx.init(jnp.zeros(COLUMNS)), aggregation.PCD(tau=shares, eps=0.0)
+    for j in make_jacobians(4 * STEPS):
+        expected = peer(torch.tensor(j)).numpy()
+        update, state = tx.update(jnp.asarray(j), state)
+        np.testing.assert_allclose(update, expected, rtol=1e-5, atol=1e-6)  # our rms is float32
+    assert np.asarray(state.weights)[1:].any()
+
+
+def test_pcd_of_torchjd_forgets_while_a_task_has_no_rows():
+    """An empty batch counts as a zero gradient there, so the task is owed more for long after."""
+    (rows,) = make_jacobians(1)
+    empty = rows * np.array([[1.0], [0.0], [1.0], [1.0]])
+    tx, peer = make({"name": "pcd", "beta": 0.5}), aggregation.PCD(beta=0.5, eps=0.0)
+    state = tx.init(jnp.zeros(COLUMNS))
+    for j in (rows, empty, rows):
+        _, state = tx.update(jnp.asarray(j), state)
+        peer(torch.tensor(j))
+    np.testing.assert_allclose(state.rms, np.linalg.norm(rows, axis=1), rtol=1e-6)
+    theirs = peer.gramian_weighting._sq_norm_ema.numpy() / (1 - 0.5**3)
+    np.testing.assert_allclose(theirs[1] / np.sum(rows[1] ** 2), 5 / 7)
 
 
 def test_graddrop_with_the_same_draws(monkeypatch):

@@ -97,6 +97,8 @@ TABLE = (
     Row("upgrad", only_tasks()),
     Row("upgrad", only_tasks(preference=1.0)),
     Row("dual_proj", only_tasks()),
+    Row("pcd", only_tasks(), symmetric=False),
+    Row("pcd", lambda t: {"num_tasks": t, "tau": 0.7, "beta": 0.5, "primary": t - 1}, symmetric=False),
     Row("ntkmtl", only_tasks()),
     Row("db_mtl", only_tasks(), -1.0, weighted=False),
     Row("db_mtl", only_tasks(beta=0.0), -1.0),

@@ -92,6 +92,19 @@ def test_dual_proj_leaves_what_does_not_conflict():
     np.testing.assert_allclose(weights("pcgrad", rows), 1.0)
 
 
+def test_pcd_that_asks_for_no_share_is_dual_proj_of_the_primary_task():
+    """At the length of its gradient; with two tasks, what PCGrad makes of that gradient."""
+    for seed in SEEDS:
+        rows = random_rows(4, 5, seed, spread=1)
+        update, _ = apply("pcd", rows, tau=0.0)
+        projected, _ = apply("dual_proj", rows, preference=(1.0, 1e-14, 1e-14, 1e-14))
+        assert cosine(update, projected) == pytest.approx(1.0, abs=1e-10)
+        assert np.linalg.norm(update) == pytest.approx(np.linalg.norm(rows[0]))
+    rows = np.array([[2.0, 0.0], [-0.6, 0.8]])
+    freed = rows[0] - rows[0] @ rows[1] * rows[1]
+    assert cosine(apply("pcd", rows, tau=0.0)[0], freed) == pytest.approx(1.0, abs=1e-10)
+
+
 def test_uwl_imtl_l_gls_and_si_share_the_stationary_direction():
     rows, losses = random_rows(3, seed=8), np.array([0.3, 2.0, 11.0])
     direction = (rows / losses[:, None]).sum(axis=0)
@@ -179,6 +192,7 @@ NON_CONFLICTING = [
     ("config", {}),
     ("cagrad", {"c": 1.0}),
     ("pe_ltr", {}),
+    ("pcd", {"tau": 0.0}),
 ]
 
 
