@@ -88,20 +88,44 @@ def paired_test(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> PairedT
       that change nothing are no evidence).
 
     Raises:
-      InputError: a and b have different shapes.
+      InputError: a and b have different shapes, or more than one axis.
+    """
+    settled = p_without_noise(a, b)
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    mean, low, high, n = mean_interval(difference, confidence)
+    if settled is not None:
+        return PairedTest(mean, low, high, settled, n)
+    error = float(difference.std(ddof=1) / np.sqrt(n))
+    return PairedTest(mean, low, high, float(2 * stdtr(n - 1, -abs(mean) / error)), n)
+
+
+def p_without_noise(a: ArrayLike, b: ArrayLike) -> float | None:
+    """The p-value of pairs that no test can judge, whatever the test.
+
+    Args:
+      a: `[n]`, one value per seed.
+      b: `[n]`, the value of the same seed.
+
+    Returns:
+      NaN below two pairs or if a value is not finite; 1 if all pairs are equal; NaN if all differ by the same
+      amount, up to rounding (seeds that change nothing are no evidence); otherwise None: do the test.
+
+    Raises:
+      InputError: a and b have different shapes, or more than one axis.
     """
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if first.shape != second.shape:
         raise InputError(f"a has shape {first.shape} and b {second.shape}; pairs need equal shapes")
+    if first.ndim != 1:
+        raise InputError(f"a and b have shape {first.shape}, expected one value per seed")
+    if first.size < 2 or not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return NAN
     difference = first - second
-    mean, low, high, n = mean_interval(difference, confidence)
-    if n < 2 or not np.isfinite(mean):
-        return PairedTest(mean, low, high, NAN, n)
-    error = float(difference.std(ddof=1) / np.sqrt(n))
+    error = float(difference.std(ddof=1) / np.sqrt(difference.size))
     # Equal differences leave a rounding residue of the size of the operands, not an exact 0.
     if error <= 4 * np.finfo(np.float64).eps * max(np.abs(first).max(), np.abs(second).max()):
-        return PairedTest(mean, low, high, 1.0 if not difference.any() else NAN, n)
-    return PairedTest(mean, low, high, float(2 * stdtr(n - 1, -abs(mean) / error)), n)
+        return NAN if difference.any() else 1.0
+    return None
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from mtl import metrics
 from mtl.errors import InputError
@@ -60,6 +61,18 @@ def test_mean_rank_equals_scipy(rows):
 def test_a_missing_metric_has_no_rank_and_moves_no_other():
     ranks = metrics.mean_rank([[0.9], [math.nan], [0.7]], [True])
     np.testing.assert_array_equal(ranks, [1, math.nan, 2])
+
+
+def test_mean_rank_per_seed():
+    values = np.random.default_rng(0).integers(0, 3, size=(5, 4, 2)).astype(float)
+    values[2, 1, 0] = math.nan
+    per_seed = metrics.mean_rank(values, [True, False])
+    assert per_seed.shape == (5, 4)
+    for seed, ranks in zip(values, per_seed):
+        np.testing.assert_array_equal(ranks, metrics.mean_rank(seed, [True, False]))
+    assert np.argwhere(np.isnan(per_seed)).tolist() == [[2, 1]]
+    with pytest.raises(InputError, match="methods, metrics"):
+        metrics.mean_rank([1.0], [True])
 
 
 @pytest.mark.parametrize(
@@ -139,6 +152,12 @@ def test_holm_by_hand():
     np.testing.assert_allclose(metrics.holm([0.04, 0.01, 0.03, 0.02]), [0.06, 0.04, 0.06, 0.06])
     np.testing.assert_allclose(metrics.holm([0.9, 0.8]), [1.0, 1.0])
     assert metrics.holm([]).shape == (0,)
+
+
+@pytest.mark.parametrize("m", [1, 4, 30])
+def test_holm_equals_statsmodels(m):
+    p = np.random.default_rng(m).beta(0.3, 3.0, size=m)
+    np.testing.assert_allclose(metrics.holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
 
 
 def test_holm_ignores_untested_comparisons():
