@@ -157,8 +157,9 @@ def _value_message(error: Exception, config: config_dict.ConfigDict) -> str:
 
 def _study(line: CommandLine) -> int:
     from mtl import problems, report, sweep
-    from mtl.train import Stopped
+    from mtl.train import Stopped, one_device_per_core
 
+    one_device_per_core()
     config = sweep.check_config(line.config)
     workdir = _workdir(line)
     stored = _stored_config(workdir) if line.flags.resume else None
@@ -272,7 +273,7 @@ def _write_config(workdir: Path, config: dict[str, Any], plan: Any) -> None:
 
     content = {
         "config": config,
-        "provenance": sweep.provenance([sets[0] for sets in plan.data]),
+        "provenance": sweep.provenance(plan.sample),
         "tasks": [t._asdict() for t in plan.tasks],
     }
     write_atomic(workdir / "config.json", to_json(content, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Settings of all tests: a persistent compilation cache, deterministic hypothesis."""
+"""Settings of all tests: simulated devices, a persistent compilation cache, deterministic hypothesis."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,8 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
+
+jax.config.update("jax_num_cpu_devices", 8)
 
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("suite")

@@ -43,14 +43,12 @@ def run_plan(plan: Plan, workdir: Path, stop_requested: Callable[[], bool] = lam
             if i + 1 < len(todo):
                 following.append(ahead.submit(programs.compile, todo[i + 1]))
             results = train_group(
-                compiled.model,
+                *compiled,
                 plan.tasks,
-                compiled.optimizer,
-                compiled.train,
-                group.settings,
+                group.runs[0].settings,
                 group.budget,
                 programs.data(group),
-                [run.seed for run in group.runs],
+                programs.stack(group),
                 folder=group_folder(workdir, group),
                 progress=progress,
                 stop_requested=stop_requested,
@@ -58,7 +56,7 @@ def run_plan(plan: Plan, workdir: Path, stop_requested: Callable[[], bool] = lam
             save_group(workdir, plan, group, results)
             failures = write_results(workdir, plan)
             seconds = time.monotonic() - start
-            examples = group.budget.steps * group.settings.batch_size * len(group.runs)
+            examples = group.budget.steps * group.runs[0].settings.batch_size * len(group.runs)
             progress.note(
                 f"{title}: {len(group.runs)} runs of {group.budget.steps} steps in {seconds:.1f} s, "
                 f"{examples / seconds:,.0f} examples/s"
@@ -68,4 +66,6 @@ def run_plan(plan: Plan, workdir: Path, stop_requested: Callable[[], bool] = lam
 
 def _title(plan: Plan, group: Group) -> str:
     number = plan.groups.index(group) + 1
-    return f"[{number}/{len(plan.groups)}] {plan.models[group.model][0]} x {weighting_label(plan, group)}"
+    labels = list(dict.fromkeys(weighting_label(plan, run) for run in group.runs))
+    more = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+    return f"[{number}/{len(plan.groups)}] {plan.models[group.model][0]} x {labels[0]}{more}"

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,9 @@ from mtl.transfers import Independent
 
 BASELINE_WEIGHTING = "static"
 
+NUMBERS = ("learning_rate", "weight_decay")
+"""Keys of `config.train` that a program takes as arguments: their values share one compilation."""
+
 
 class Run(NamedTuple):
     """One training.
@@ -28,32 +31,53 @@ class Run(NamedTuple):
     Attributes:
       hparams: swept arguments, as the results name them.
       seed: root seed.
+      weighting: index into `Plan.weightings`; None for the plain static sum of the baseline.
+      settings: the train section.
+      source: index into `Plan.sources`.
     """
 
     hparams: str
     seed: int
+    weighting: int | None
+    settings: TrainSettings
+    source: int
 
 
 class Group(NamedTuple):
-    """Runs that share one program.
+    """Runs that share one program: they differ in seed, data and numbers only.
 
     Attributes:
       id: a folder name, unique in the study.
       model: index into `Plan.models`.
-      weighting: index into `Plan.weightings`; None for the plain static sum of the baseline.
-      settings: the train section.
-      budget: its steps.
-      data: index into `Plan.data`.
+      budget: the steps of every run.
       runs: one entry per run.
     """
 
     id: str
     model: int
-    weighting: int | None
-    settings: TrainSettings
     budget: Budget
-    data: int
     runs: tuple[Run, ...]
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """The data sets that the runs read, each once."""
+        return tuple(dict.fromkeys(run.source for run in self.runs))
+
+
+class Source(NamedTuple):
+    """A data set that is loaded when a group needs it.
+
+    Attributes:
+      values: its swept arguments.
+      arguments: all arguments of its loader.
+      shapes: rows and columns per split; data sets of one shape can be stacked.
+      rows: rows of the training split.
+    """
+
+    values: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    shapes: str
+    rows: int
 
 
 class Plan(NamedTuple):
@@ -65,7 +89,9 @@ class Plan(NamedTuple):
       tasks: T tasks.
       models: label, spec and module of every model.
       weightings: label and spec of every weighting.
-      data: for every entry the data sets of its runs: one shared by all, or one per run.
+      sources: what data sets the runs read.
+      sample: the first data set of every variant of the grid.
+      load: loads a data set from its arguments.
       groups: what to train, in order.
     """
 
@@ -74,7 +100,9 @@ class Plan(NamedTuple):
     tasks: tuple[Task, ...]
     models: tuple[tuple[str, Spec, MultiTaskModel], ...]
     weightings: tuple[tuple[str, Spec], ...]
-    data: tuple[tuple[Dataset, ...], ...]
+    sources: tuple[Source, ...]
+    sample: tuple[Dataset, ...]
+    load: Callable[[Mapping[str, Any]], Dataset]
     groups: tuple[Group, ...]
 
 
@@ -83,8 +111,10 @@ def make_plan(
 ) -> Plan:
     """Loads the data, builds every model and weighting once, and lays out the groups.
 
-    Runs that differ in the seed form one group; so do runs that differ in the data set's swept
-    arguments, when every seed draws its own data set and the shapes agree.
+    Runs that differ in the seed form one group; so do runs that differ in numbers (learning rate, weight
+    decay, arguments of a weighting that `weightings.numbers` names) or in data sets of one shape. Groups are
+    cut to `train.group_runs` runs and `train.group_gib` of memory, whatever the machine, so that a study
+    can be continued on another one.
 
     Args:
       config: a plain, checked config.
@@ -97,11 +127,11 @@ def make_plan(
     Raises:
       InputError: any name, argument or value is wrong.
     """
-    seeds = range(config["seeds"])
     specs = _weighting_specs(config)
     settings = [(values, train_settings({**config["train"], **values})) for values in _grid(config, "train")]
-    variants = _datasets(config, seeds, data_dir, manual_dir)
-    schema = variants[0][1][0].schema
+    load = functools.partial(_load, data_dir=data_dir, manual_dir=manual_dir)
+    sample, sources = _sources(config, load)
+    schema = sample[0].schema
     names = [t.name for t in schema.tasks]
     kinds = [t.kind for t in schema.tasks]
     for _, s in settings:
@@ -110,26 +140,87 @@ def make_plan(
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)
     pairs = _pairs(models, specs)
-    _check_taps(models, specs, pairs, variants[0][1][0].splits["train"])
-    pools = _pool(variants, seeds)
-    groups = []
+    _check_taps(models, specs, pairs, sample[0].splits["train"])
+    together: dict[Any, list[Run]] = {}
     for (values, s), (m, w) in itertools.product(settings, pairs):
-        for d, (sets, entries) in enumerate(pools):
-            runs = tuple(Run(hparams({**dataset_values, **values}), seed) for dataset_values, seed in entries)
-            batches = 1 if w is None else weightings.needs(without_label(specs[w][1])).batches
-            steps = budget(s, len(sets[0].splits["train"]["labels"]), batches)
-            weighting = BASELINE_WEIGHTING if w is None else specs[w][0]
-            name = _identifier(models[m][0], weighting, runs)
-            groups.append(Group(name, m, w, s, steps, d, runs))
+        spec = BASELINE_WEIGHTING if w is None else without_label(specs[w][1])
+        batches = weightings.needs(spec).batches
+        for i, source in enumerate(sources):
+            seeds = [source.arguments["seed"]] if config["dataset"]["resample"] else range(config["seeds"])
+            swept = hparams({**source.values, **values})
+            key = (m, structure(spec, s), source.shapes, budget(s, source.rows, batches))
+            together.setdefault(key, []).extend(Run(swept, seed, w, s, i) for seed in seeds)
+    groups = [
+        Group(_identifier(models, specs, m, part), m, steps, part)
+        for (m, _, _, steps), runs in together.items()
+        for part in _cut(runs, models[m][2], sample)
+    ]
     return Plan(
         name=config["name"],
-        dataset=variants[0][1][0].name,
+        dataset=sample[0].name,
         tasks=schema.tasks,
         models=models,
         weightings=specs,
-        data=tuple(sets for sets, _ in pools),
+        sources=sources,
+        sample=sample,
+        load=load,
         groups=tuple(groups),
     )
+
+
+def numbers(plan: Plan, run: Run) -> dict[str, dict[str, Any]]:
+    """The numbers of a run that its program takes as arguments.
+
+    Args:
+      plan: the study.
+      run: one of its runs.
+
+    Returns:
+      For `train` and `weighting` the values by key, the same keys for all runs of a group.
+    """
+    spec = weighting_spec(plan, run)
+    return {
+        "train": {key: getattr(run.settings, key) for key in NUMBERS},
+        "weighting": weightings.numbers(spec),
+    }
+
+
+def structure(spec: Spec, settings: TrainSettings) -> str:
+    """What a program depends on.
+
+    Args:
+      spec: a weighting.
+      settings: a train section.
+
+    Returns:
+      Both without their numbers, as text.
+    """
+    name, arguments = weightings.parse(spec)
+    free = weightings.numbers(spec)
+    fixed = {k: len(free[k]) if isinstance(free.get(k), tuple) else v for k, v in arguments.items()}
+    fixed |= {k: None for k, v in free.items() if not isinstance(v, tuple)}
+    return repr((name, sorted(fixed.items(), key=str), settings._replace(**dict.fromkeys(NUMBERS))))
+
+
+def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> Iterator[tuple[Run, ...]]:
+    """Cuts runs into groups by their number and by the memory of their states and data sets."""
+    row: Any = {name: column[:1] for name, column in sample[0].splits["train"].items()}
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    params = jax.tree.leaves(jax.eval_shape(model.init, keys, row)["params"])
+    # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
+    state = 7 * 4 * sum(x.size for x in params)
+    data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
+    settings = runs[0].settings
+    part: list[Run] = []
+    # Runs of one data set stand together, so that a group holds few of them.
+    for run in sorted(runs, key=lambda r: (r.source, r.seed)):
+        sources = {r.source for r in (*part, run)}
+        size = state * (len(part) + 1) + data * len(sources)
+        if part and (len(part) == settings.group_runs or size > settings.group_gib * 2**30):
+            yield tuple(part)
+            part = []
+        part.append(run)
+    yield tuple(part)
 
 
 def _weighting_specs(config: Mapping[str, Any]) -> tuple[tuple[str, Spec], ...]:
@@ -221,51 +312,50 @@ def _grid(config: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
     return [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
 
 
-def _datasets(
-    config: Mapping[str, Any], seeds: Sequence[int], data_dir: str | None, manual_dir: str | None
-) -> list[tuple[dict[str, Any], tuple[Dataset, ...]]]:
-    """For every swept variant the data sets of its seeds: one for all, or one each with `resample`."""
-    variants: list[tuple[dict[str, Any], tuple[Dataset, ...]]] = []
+def _load(arguments: Mapping[str, Any], data_dir: str | None, manual_dir: str | None) -> Dataset:
+    rest = dict(arguments)
+    return data.load(rest.pop("name"), data_dir=data_dir, manual_dir=manual_dir, **rest)
+
+
+def _sources(
+    config: Mapping[str, Any], load: Callable[[Mapping[str, Any]], Dataset]
+) -> tuple[tuple[Dataset, ...], tuple[Source, ...]]:
+    """The first data set of every swept variant, and all data sets: one per variant, or one per seed."""
+    sample: list[Dataset] = []
+    sources: list[Source] = []
     for values in _grid(config, "dataset"):
         arguments = {**config["dataset"], **values}
-        name, resample = arguments.pop("name", None), arguments.pop("resample", False)
+        resample = arguments.pop("resample", False)
+        name = arguments.get("name")
         if not isinstance(name, str):
             raise InputError(f"config.dataset.name is {name!r}, expected the name of a data set")
         if not isinstance(resample, bool):
             raise InputError(f"config.dataset.resample is {resample!r}, expected true or false")
-        draws: list[dict[str, Any]] = [{"seed": s} for s in seeds] if resample else [{}]
-        sets = tuple(
-            data.load(name, data_dir=data_dir, manual_dir=manual_dir, **{**arguments, **draw})
-            for draw in draws
-        )
-        if variants and sets[0].schema != variants[0][1][0].schema:
+        draws = [{**arguments, "seed": s} for s in range(config["seeds"])] if resample else [arguments]
+        first = load(draws[0])
+        if sample and first.schema != sample[0].schema:
             raise InputError(
                 f"config.sweep.dataset: {hparams(values)} changes the columns or tasks of the data set; "
                 "a study compares methods on one schema"
             )
-        variants.append((values, sets))
-    return variants
+        shape = shapes(first)
+        if len(draws) > 1 and shapes(load(draws[1])) != shape:
+            raise unequal_draws()
+        sample.append(first)
+        sources += [Source(values, draw, shape, len(first.splits["train"]["labels"])) for draw in draws]
+    return tuple(sample), tuple(sources)
 
 
-def _pool(
-    variants: Sequence[tuple[dict[str, Any], tuple[Dataset, ...]]], seeds: Sequence[int]
-) -> list[tuple[tuple[Dataset, ...], list[tuple[dict[str, Any], int]]]]:
-    """Puts data sets that can be stacked into one pool: resampled, and of one shape."""
-    pools: dict[Any, tuple[list[Dataset], list[tuple[dict[str, Any], int]]]] = {}
-    for v, (values, sets) in enumerate(variants):
-        shapes = [{k: (sorted(c), len(c["labels"])) for k, c in d.splits.items()} for d in sets]
-        key = str(shapes[0]) if len(sets) > 1 and all(s == shapes[0] for s in shapes) else v
-        if len(sets) == 1:
-            pools[key] = ([sets[0]], [(values, seed) for seed in seeds])
-        elif key == v:
-            raise InputError(
-                "config.dataset.resample: the draws of different seeds have different shapes; set it to False"
-            )
-        else:
-            pool = pools.setdefault(key, ([], []))
-            pool[0].extend(sets)
-            pool[1].extend((values, seed) for seed in seeds)
-    return [(tuple(sets), runs) for sets, runs in pools.values()]
+def shapes(dataset: Dataset) -> str:
+    """Rows and columns per split; data sets with the same can be stacked."""
+    return repr({k: {n: c.shape for n, c in sorted(s.items())} for k, s in sorted(dataset.splits.items())})
+
+
+def unequal_draws() -> InputError:
+    """The error of a generator whose data sets cannot be stacked."""
+    return InputError(
+        "config.dataset.resample: the draws of different seeds have different shapes; set it to False"
+    )
 
 
 def _no_duplicates(key: str, labels: Sequence[str]) -> None:
@@ -276,11 +366,20 @@ def _no_duplicates(key: str, labels: Sequence[str]) -> None:
             )
 
 
-def _identifier(model: str, weighting: str, runs: Sequence[Run]) -> str:
-    digest = hashlib.sha256(repr((model, weighting, tuple(runs))).encode()).hexdigest()[:8]
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{model}-{weighting}")[:60].strip("-") + f"-{digest}"
+def _identifier(models: Sequence[tuple], specs: Sequence[tuple], model: int, runs: Sequence[Run]) -> str:
+    name = models[model][0]
+    used = dict.fromkeys(run.weighting for run in runs)
+    labels = [BASELINE_WEIGHTING if w is None else specs[w][0] for w in used]
+    told = repr((name, [(r.hparams, r.seed, r.weighting, r.settings, r.source) for r in runs], labels))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-{labels[0]}")[:60].strip("-") + f"-{digest}"
 
 
-def weighting_label(plan: Plan, group: Group) -> str:
-    """The name under which a group's weighting is reported."""
-    return BASELINE_WEIGHTING if group.weighting is None else plan.weightings[group.weighting][0]
+def weighting_label(plan: Plan, run: Run) -> str:
+    """The name under which a run's weighting is reported."""
+    return BASELINE_WEIGHTING if run.weighting is None else plan.weightings[run.weighting][0]
+
+
+def weighting_spec(plan: Plan, run: Run) -> Spec:
+    """A run's weighting, as `weightings.build` takes it."""
+    return BASELINE_WEIGHTING if run.weighting is None else without_label(plan.weightings[run.weighting][1])

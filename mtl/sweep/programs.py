@@ -1,27 +1,27 @@
 """What the groups of a study compile, each program once."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from mtl import weightings
-from mtl.sweep.config import without_label
-from mtl.sweep.plan import BASELINE_WEIGHTING, Group, Plan
+from mtl.sweep.plan import Group, Plan, numbers, shapes, structure, unequal_draws, weighting_spec
 from mtl.train import (
-    Budget,
     GroupData,
+    Layout,
     ModelProgram,
-    TrainSettings,
-    TrainState,
+    Stack,
+    TrainProgram,
     chain,
     find_ownership,
     group_data,
+    layout_for,
     model_program,
+    shapes_on,
     train_program,
 )
 from mtl.types import PyTree
@@ -31,14 +31,14 @@ class Compiled(NamedTuple):
     """What a group needs to train.
 
     Attributes:
+      layout: where its runs are.
       model: compiled functions of its model.
-      optimizer: the chain that begins with its weighting.
-      train: K compiled steps of all its runs.
+      train: the compiled training of all its runs.
     """
 
+    layout: Layout
     model: ModelProgram
-    optimizer: optax.GradientTransformationExtraArgs
-    train: Callable[..., Any]
+    train: TrainProgram
 
 
 class Programs:
@@ -47,39 +47,57 @@ class Programs:
     def __init__(self, plan: Plan):
         """Starts with nothing compiled."""
         self.plan = plan
-        self._data = functools.lru_cache(maxsize=1)(self._make_data)
+        self.count = 0
         self._model = functools.cache(self._make_model)
         self._shared = functools.cache(self._make_shared)
-        self._train = functools.cache(self._make_train)
+        self._train: dict[Any, TrainProgram] = {}
+        self._data: tuple[Any, GroupData] | None = None
 
     def data(self, group: Group) -> GroupData:
-        """Returns a group's data on the device; only that of the last group is kept."""
-        return self._data(group.data, group.settings.eval_batch_size)
+        """Returns a group's data on its devices; only that of the last group is kept."""
+        size = group.runs[0].settings.eval_batch_size
+        layout = layout_for(len(group.runs))
+        key = (group.sources, size, layout)
+        if self._data is None or self._data[0] != key:
+            self._data = None  # the last one's memory is free before the next is loaded
+            sets = [self.plan.load(self.plan.sources[i].arguments) for i in group.sources]
+            if len({shapes(d) for d in sets}) > 1:
+                raise unequal_draws()
+            self._data = (key, group_data([d.splits for d in sets], size, layout))
+        return self._data[1]
+
+    def stack(self, group: Group) -> Stack:
+        """Returns what distinguishes a group's runs."""
+        position = {source: i for i, source in enumerate(group.sources)}
+        each = [numbers(self.plan, run) for run in group.runs]
+        return Stack(
+            seeds=np.array([run.seed for run in group.runs], np.uint32),
+            source=np.array([position[run.source] for run in group.runs], np.int32),
+            numbers=jax.tree.map(lambda *x: np.asarray(x, np.float32), *each),
+        )
 
     def compile(self, group: Group) -> Compiled:
         """Returns a group's compiled functions, of which groups with the same program share one."""
-        axis = self._axis(group)
-        sets = self.plan.data[group.data]
-        lead = () if axis is None else (len(sets),)
-        columns = tuple((k, (*lead, *v.shape), v.dtype) for k, v in sets[0].splits["train"].items())
-        optimizer, train = self._train(
-            group.model, group.weighting, group.settings, group.budget, axis, columns, len(group.runs)
-        )
-        return Compiled(self._model(group.model, axis), optimizer, train)
+        layout = layout_for(len(group.runs))
+        stack = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, self.stack(group)))
+        runs, first = layout.padded(len(group.runs)), group.runs[0]
+        stack = jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape[1:]), x.dtype), stack)
+        stack = shapes_on(stack, layout.by_run)
+        fixed = structure(weighting_spec(self.plan, first), first.settings)
+        sets = len(group.sources), self.plan.sources[first.source].shapes
+        key = (group.model, fixed, group.budget, runs, sets, layout)
+        if key not in self._train:
+            self._train[key] = self._make_train(group, layout, stack)
+            self.count += 1
+        return Compiled(layout, self._model(group.model, layout), self._train[key])
 
-    def _axis(self, group: Group) -> int | None:
-        return None if len(self.plan.data[group.data]) == 1 else 0
-
-    def _make_data(self, index: int, eval_batch_size: int) -> GroupData:
-        return group_data([d.splits for d in self.plan.data[index]], eval_batch_size)
-
-    def _make_model(self, index: int, axis: int | None) -> Any:
-        return model_program(self.plan.models[index][2], axis)
+    def _make_model(self, index: int, layout: Layout) -> ModelProgram:
+        return model_program(self.plan.models[index][2], layout)
 
     def _make_shared(self, index: int) -> PyTree:
         """Which leaves the tasks of a model share, found on a few training rows."""
         model = self.plan.models[index][2]
-        batch = _probe_rows(self.plan.data[0][0].splits["train"])
+        batch = _probe_rows(self.plan.sample[0].splits["train"])
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
         shapes = jax.eval_shape(model.init, keys, batch)["params"]
         # Any finite values do: what depends on what is a matter of structure.
@@ -87,47 +105,50 @@ class Programs:
         params = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
         return find_ownership(model, self.plan.tasks, params, batch).shared
 
-    def _make_train(
-        self,
-        index: int,
-        weighting: int | None,
-        settings: TrainSettings,
-        budget: Budget,
-        axis: int | None,
-        columns: tuple[tuple[str, tuple[int, ...], np.dtype], ...],
-        num_runs: int,
-    ) -> tuple[optax.GradientTransformationExtraArgs, Callable[..., Any]]:
-        model = self.plan.models[index][2]
-        spec = BASELINE_WEIGHTING if weighting is None else self.plan.weightings[weighting][1]
-        spec = without_label(spec)
+    def _make_train(self, group: Group, layout: Layout, stack: Stack) -> TrainProgram:
+        plan, first = self.plan, group.runs[0]
+        spec, settings, budget = weighting_spec(plan, first), first.settings, group.budget
         name, arguments = weightings.parse(spec)
-        shared = None if name in weightings.SCALARIZATIONS else self._shared(index)
-        kinds = [t.kind for t in self.plan.tasks]
+        shared = None if name in weightings.SCALARIZATIONS else self._shared(group.model)
+        kinds = [t.kind for t in plan.tasks]
         updates, epoch = (n // budget.batches for n in (budget.steps, budget.steps_per_epoch))
-        built = weightings.build(spec, kinds=kinds, shared=shared, steps_per_epoch=epoch)
-        optimizer = chain(built, settings, updates)
-        call = train_program(
-            model,
-            self.plan.tasks,
-            optimizer,
+
+        def make_optimizer(run):
+            weighting = weightings.build(
+                {"name": name, **arguments, **run["weighting"]},
+                kinds=kinds,
+                shared=shared,
+                steps_per_epoch=epoch,
+            )
+            return chain(weighting, settings._replace(**run["train"]), updates)
+
+        program = train_program(
+            plan.models[group.model][2],
+            plan.tasks,
+            make_optimizer,
             budget,
             settings.batch_size,
-            axis,
+            layout,
             tap=bool(arguments.get("tap", False)),
             cut=name not in weightings.SCALARIZATIONS,
             losses_after=weightings.needs(spec).losses_after,
         )
-        # Compiled for shapes alone, so that the data need not be on the device yet.
-        rows = 0 if axis is None else 1
-        data = {k: jax.ShapeDtypeStruct(shape, dtype) for k, shape, dtype in columns}
-        one = {
-            k: jax.ShapeDtypeStruct((*shape[:rows], 1, *shape[rows + 1 :]), dtype)
-            for k, shape, dtype in columns
+        # Compiled for shapes alone, so that the data need not be on the devices yet.
+        columns = {
+            k: jax.ShapeDtypeStruct((len(group.sources), *v.shape), v.dtype, sharding=layout.everywhere)
+            for k, v in plan.sample[self._variant(first.source)].splits["train"].items()
         }
-        seeds = jax.ShapeDtypeStruct((num_runs,), jnp.uint32)
-        params = jax.eval_shape(self._model(index, axis).init, seeds, one)
-        state = TrainState(params, jax.eval_shape(jax.vmap(optimizer.init), params))
-        return optimizer, call.lower(state, seeds, data, np.int32(0)).compile()
+        row = {k: jax.ShapeDtypeStruct((1, *v.shape[2:]), v.dtype) for k, v in columns.items()}
+        init = self._model(group.model, layout).init
+        params = shapes_on(jax.eval_shape(init, stack.seeds, row), layout.by_run)
+        state = shapes_on(jax.eval_shape(program.start, params, stack), layout.by_run)
+        compiled = program.advance.lower(state, stack, columns, np.int32(0)).compile()
+        return TrainProgram(program.start, compiled)
+
+    def _variant(self, source: int) -> int:
+        """Which entry of `Plan.sample` has the shapes of a data set."""
+        wanted = self.plan.sources[source].shapes
+        return next(i for i, d in enumerate(self.plan.sample) if shapes(d) == wanted)
 
 
 def _probe_rows(columns: Mapping[str, np.ndarray], per_task: int = 4) -> dict[str, jax.Array]:

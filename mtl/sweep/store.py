@@ -118,7 +118,7 @@ def _run_key(plan: Plan, group: Group, index: int) -> dict[str, Any]:
         "study": plan.name,
         "dataset": plan.dataset,
         "model": plan.models[group.model][0],
-        "weighting": weighting_label(plan, group),
+        "weighting": weighting_label(plan, run),
         "hparams": run.hparams,
         "seed": run.seed,
     }

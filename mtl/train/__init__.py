@@ -1,8 +1,9 @@
 """Training: settings, the pure step, the compiled group of runs, the loop around it."""
 
+from mtl.train.layout import Layout, layout_for, one_device_per_core, shapes_on
 from mtl.train.loop import GroupData, RunResult, Stopped, group_data, train_group
 from mtl.train.optimizer import chain
-from mtl.train.program import ModelProgram, model_program, train_program
+from mtl.train.program import ModelProgram, Stack, TrainProgram, model_program, train_program
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget, TrainSettings, budget, train_settings
 from mtl.train.step import StepMetrics, TrainState, find_ownership, make_loss_fn, make_step
@@ -10,19 +11,25 @@ from mtl.train.step import StepMetrics, TrainState, find_ownership, make_loss_fn
 __all__ = [
     "Budget",
     "GroupData",
+    "Layout",
     "ModelProgram",
     "RunResult",
+    "Stack",
     "StepMetrics",
     "Stopped",
+    "TrainProgram",
     "TrainSettings",
     "TrainState",
     "budget",
     "chain",
     "find_ownership",
     "group_data",
+    "layout_for",
     "make_loss_fn",
     "make_step",
     "model_program",
+    "one_device_per_core",
+    "shapes_on",
     "stream_key",
     "train_group",
     "train_program",

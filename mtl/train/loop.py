@@ -2,33 +2,23 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
-from mtl.compilation import compile_quickly
 from mtl.progress import Progress
 from mtl.tasks import Task
 from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate, selection_value
-from mtl.train.program import (
-    ChunkMetrics,
-    ModelProgram,
-    blocks,
-    join,
-    keep_best,
-)
-from mtl.train.random import stream_key
+from mtl.train.layout import Layout, put_by_run
+from mtl.train.program import ModelProgram, Stack, TrainProgram, blocks, join, keep_best
 from mtl.train.settings import Budget, TrainSettings
 from mtl.train.step import TrainState
-from mtl.types import Array, Batch, PyTree
-from mtl.weightings import with_key
+from mtl.types import Batch, PyTree
 
 
 class Stopped(Exception):
@@ -36,16 +26,15 @@ class Stopped(Exception):
 
 
 class GroupData(NamedTuple):
-    """The data of a group, on the device.
+    """The data sets of a group, on the devices.
 
     Attributes:
-      train: training columns, leaves `[N, …]`, or `[S, N, …]` with data_axis 0.
+      train: training columns, leaves `[sets, N, …]`.
       evals: for `val` and `test` the blocks for `predict`.
-      labels: for `val` and `test` the labels `[S or 1, N, T]` on the host.
+      labels: for `val` and `test` the labels `[sets, N, T]` on the host.
       masks: likewise the sample spaces, or None.
       sizes: for `val` and `test` the number of rows.
       probe: the first rows of the test split, for the diagnostics of gates.
-      data_axis: 0 when every run has its own rows, else None.
     """
 
     train: Batch
@@ -54,7 +43,6 @@ class GroupData(NamedTuple):
     masks: dict[str, np.ndarray | None]
     sizes: dict[str, int]
     probe: Batch
-    data_axis: int | None
 
 
 class RunResult(NamedTuple):
@@ -84,48 +72,45 @@ PROBE_ROWS = 4096
 """Test rows on which the gates are described."""
 
 
-def group_data(splits: Sequence[dict[str, dict[str, np.ndarray]]], eval_batch_size: int) -> GroupData:
-    """Moves a group's data to the device.
+def group_data(
+    splits: Sequence[dict[str, dict[str, np.ndarray]]], eval_batch_size: int, layout: Layout
+) -> GroupData:
+    """Moves a group's data to its devices.
 
     Args:
-      splits: one data set's splits, shared by all runs, or one per run.
+      splits: the splits of every data set that the runs read; all of one shape.
       eval_batch_size: rows per block of an evaluation.
+      layout: where the runs are.
 
     Returns:
-      The data; with more than one data set, stacked on a leading axis.
+      The data, stacked over the sets.
     """
-    axis = None if len(splits) == 1 else 0
 
     def columns(split):
-        if axis is None:
-            return dict(splits[0][split])
         return {k: np.stack([s[split][k] for s in splits]) for k in splits[0][split]}
 
     held = {split: columns(split) for split in ("val", "test")}
-    cut = {split: blocks(c, eval_batch_size, axis) for split, c in held.items()}
-    rows = slice(0, PROBE_ROWS)
-    probe = {k: c[rows] if axis is None else c[:, rows] for k, c in held["test"].items()}
-    masks = {s: c.get("mask") for s, c in held.items()}
+    cut = {split: blocks(c, eval_batch_size) for split, c in held.items()}
+    probe = {k: c[:, :PROBE_ROWS] for k, c in held["test"].items() if k in ("ids", "numeric")}
     return GroupData(
-        train={k: jnp.asarray(v) for k, v in columns("train").items()},
-        evals={split: c for split, (c, _) in cut.items()},
-        labels={s: c["labels"] if axis == 0 else c["labels"][None] for s, c in held.items()},
-        masks={s: m if m is None or axis == 0 else m[None] for s, m in masks.items()},
+        train=jax.device_put(columns("train"), layout.everywhere),
+        evals={split: jax.device_put(c, layout.everywhere) for split, (c, _) in cut.items()},
+        labels={s: c["labels"] for s, c in held.items()},
+        masks={s: c.get("mask") for s, c in held.items()},
         sizes={split: size for split, (_, size) in cut.items()},
-        probe={k: jnp.asarray(v) for k, v in probe.items() if k in ("ids", "numeric")},
-        data_axis=axis,
+        probe=jax.device_put(probe, layout.everywhere),
     )
 
 
 def train_group(
-    program: ModelProgram,
+    layout: Layout,
+    model: ModelProgram,
+    train: TrainProgram,
     tasks: Sequence[Task],
-    optimizer: optax.GradientTransformationExtraArgs,
-    call: Callable[..., tuple[TrainState, ChunkMetrics]],
     settings: TrainSettings,
     budget: Budget,
     data: GroupData,
-    seeds: Sequence[int],
+    runs: Stack,
     *,
     folder: Path | None = None,
     progress: Progress | None = None,
@@ -137,39 +122,39 @@ def train_group(
     stop being finite is reported with the step and gets no metrics; the others go on.
 
     Args:
-      program: the model's compiled functions.
+      layout: where the runs are.
+      model: the model's compiled functions.
+      train: the compiled training, of the same layout.
       tasks: T tasks.
-      optimizer: a chain that begins with a weighting.
-      call: K compiled steps of all runs, from `train_program` with the same optimiser.
       settings: the train section of the config.
       budget: steps, from the settings and the number of rows.
       data: the group's data.
-      seeds: S root seeds, one per run.
-      folder: where checkpoints go; a complete one in there is continued. None keeps none.
+      runs: what distinguishes the S runs, on the host.
+      folder: where checkpoints go; a complete one in there is continued, on however many devices. None keeps
+        none.
       progress: advanced by S for every step.
       stop_requested: asked after every compiled call.
 
     Returns:
-      One result per run, in the order of the seeds.
+      One result per run, in their order.
 
     Raises:
       Stopped: `stop_requested` said so; the state has been saved.
     """
-    roots = jnp.asarray(seeds, jnp.uint32)
-    num_runs = len(seeds)
+    num_runs = len(runs.seeds)
+    stack = put_by_run(runs, layout)
 
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
-    one_row = {k: v[:, :1] if data.data_axis == 0 else v[:1] for k, v in data.train.items()}
-    params = program.init(roots, one_row)
-    opt_state = jax.jit(jax.vmap(partial(_init, optimizer)), compiler_options=compile_quickly())(
-        params, roots
-    )
-    state = TrainState(params, opt_state)
-    snapshot = Snapshot(state, params, _empty_log(num_runs))
+    params = model.init(stack.seeds, {k: v[0, :1] for k, v in data.train.items()})
+    state = train.start(params, stack)
+    log = _empty_log(num_runs)
+    saved = None
     if folder is not None:
-        snapshot = checkpoint.restore(folder / "last", snapshot) or snapshot
-    state, best, log = snapshot
-    best = jax.tree.map(jnp.copy, best)  # the state is donated, its parameters must not be
+        saved = checkpoint.restore(folder / "last", _snapshot(state, params, log, num_runs))
+    if saved is None:
+        best = jax.tree.map(jnp.copy, params)  # the state is donated, its parameters must not be
+    else:
+        state, best, log = put_by_run(saved.state, layout), put_by_run(saved.best, layout), saved.log
     if progress is not None:
         progress.advance(log["step"] * num_runs)
 
@@ -177,19 +162,20 @@ def train_group(
     saved_at = time.monotonic()
     while log["step"] < budget.steps and not all(_over(log, settings)):
         start = log["step"]
-        state, metrics = call(state, roots, data.train, np.int32(start))
+        state, metrics = train.advance(state, stack, data.train, np.int32(start))
         log["step"] = start + budget.steps_per_call
         _record_train(log, tasks, start, budget.steps_per_call, jax.device_get(metrics), settings)
         if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
-            outputs = join(program.predict(state.params, data.evals["val"]), data.sizes["val"])
-            better = _record_val(log, tasks, data, outputs, settings)
-            best = keep_best(jnp.asarray(better), best, state.params)
+            outputs = model.predict(state.params, stack.source, data.evals["val"])
+            better = _record_val(log, tasks, data, runs.source, join(outputs, data.sizes["val"]), settings)
+            better += [False] * (layout.padded(num_runs) - num_runs)
+            best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.params)
         if progress is not None:
             progress.advance(budget.steps_per_call * num_runs)
         stopping = stop_requested()
         due = time.monotonic() - saved_at >= settings.checkpoint_seconds
         if folder is not None and (stopping or due):
-            checkpoint.save(folder / "last", log["step"], Snapshot(state, best, log))
+            checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
             saved_at = time.monotonic()
         if stopping:
             raise Stopped
@@ -197,16 +183,17 @@ def train_group(
         progress.advance((budget.steps - log["step"]) * num_runs)
 
     # ---- read the test split once, at the selected step -------------------------------------------
-    outputs = join(program.predict(best, data.evals["test"]), data.sizes["test"])
-    gates = jax.device_get(program.diagnose(best, data.probe))
+    outputs = join(model.predict(best, stack.source, data.evals["test"]), data.sizes["test"])
+    gates = jax.device_get(model.diagnose(best, stack.source, data.probe))
     if folder is not None:
-        checkpoint.save(folder / "last", log["step"], Snapshot(state, best, log))
-    return [_result(log, tasks, data, r, seed, outputs[r], gates) for r, seed in enumerate(seeds)]
+        checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
+    return [_result(log, tasks, data, runs, r, outputs[r], gates) for r in range(num_runs)]
 
 
-def _init(optimizer: optax.GradientTransformationExtraArgs, params: PyTree, seed: Array) -> optax.OptState:
-    """The optimiser's state, with the run's own key for weightings that draw numbers."""
-    return with_key(optimizer.init(params), stream_key(seed, "weighting"))
+def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:
+    """The group on the host, without the runs that only fill the devices."""
+    state, best = jax.tree.map(lambda x: x[:num_runs], jax.device_get((state, best)))
+    return Snapshot(state, best, log)
 
 
 def _empty_log(num_runs: int) -> dict[str, Any]:
@@ -251,7 +238,12 @@ def _record_train(
 
 
 def _record_val(
-    log: dict[str, Any], tasks: Sequence[Task], data: GroupData, outputs: np.ndarray, settings: TrainSettings
+    log: dict[str, Any],
+    tasks: Sequence[Task],
+    data: GroupData,
+    source: np.ndarray,
+    outputs: np.ndarray,
+    settings: TrainSettings,
 ) -> list[bool]:
     """Evaluates every live run on validation; returns which of them are better than ever before."""
     over = _over(log, settings)
@@ -260,7 +252,7 @@ def _record_val(
         if over[r]:
             better.append(False)
             continue
-        metrics = _evaluate_run(tasks, data, "val", r, outputs[r])
+        metrics = _evaluate_run(tasks, data, "val", source[r], outputs[r])
         value = selection_value(tasks, metrics, settings.select)
         before = log["best_value"][r]
         better.append(bool(np.isfinite(value)) and (before is None or value > before))
@@ -273,19 +265,18 @@ def _record_val(
 
 
 def _evaluate_run(
-    tasks: Sequence[Task], data: GroupData, split: str, run: int, outputs: np.ndarray
+    tasks: Sequence[Task], data: GroupData, split: str, source: int, outputs: np.ndarray
 ) -> TaskMetrics:
-    row = run if data.data_axis == 0 else 0
     mask = data.masks[split]
-    return evaluate(tasks, outputs, data.labels[split][row], None if mask is None else mask[row])
+    return evaluate(tasks, outputs, data.labels[split][source], None if mask is None else mask[source])
 
 
 def _result(
     log: dict[str, Any],
     tasks: Sequence[Task],
     data: GroupData,
+    runs: Stack,
     run: int,
-    seed: int,
     outputs: np.ndarray,
     gates: dict[str, dict[str, Any]],
 ) -> RunResult:
@@ -298,10 +289,10 @@ def _result(
     if failed is None and mine:
         curves.append({"kind": "gates", "step": step, "gates": mine})
     return RunResult(
-        seed=int(seed),
+        seed=int(runs.seeds[run]),
         step=step,
         val=log["best_metrics"][run] if failed is None else {},
-        test=_evaluate_run(tasks, data, "test", run, outputs) if failed is None else {},
+        test=_evaluate_run(tasks, data, "test", runs.source[run], outputs) if failed is None else {},
         gates=mine if failed is None else {},
         curves=curves,
         failed=failed,

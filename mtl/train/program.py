@@ -1,7 +1,7 @@
-"""The compiled functions of a group of runs: init, train K steps, predict.
+"""The compiled functions of a group of runs: init, start, train K steps, predict.
 
-A group is a stack of runs that share model, weighting and shapes. Its runs differ in the seed, and in
-their rows where every run draws its own data set; everything is `vmap`ped over them.
+A group is a stack of runs that share model, weighting and shapes. Its runs differ in the seed, in numbers
+such as the learning rate or the weighting's arguments, and in which of the group's data sets they read.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,10 +16,26 @@ import optax
 from mtl.compilation import compile_quickly
 from mtl.models import MultiTaskModel, gate_diagnostics
 from mtl.tasks import Task
+from mtl.train.layout import Layout, over_runs
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget
 from mtl.train.step import StepMetrics, TrainState, make_step
 from mtl.types import Array, Batch, PyTree
+from mtl.weightings import with_key
+
+
+class Stack(NamedTuple):
+    """What distinguishes the S runs of a group.
+
+    Attributes:
+      seeds: root seeds `[S]` uint32.
+      source: which of the group's data sets a run reads `[S]` int32.
+      numbers: numeric hyper-parameters, leaves `[S, …]`, as `make_optimizer` takes them for one run.
+    """
+
+    seeds: Any
+    source: Any
+    numbers: PyTree
 
 
 class ChunkMetrics(NamedTuple):
@@ -43,8 +59,8 @@ class ModelProgram(NamedTuple):
 
     Attributes:
       init: `(seeds [S], rows) -> params`, stacked over the runs.
-      predict: `(params, blocks) -> outputs [S, blocks, T, B, K]`.
-      diagnose: `(params, rows) -> diagnostics of the gates`, stacked over the runs.
+      predict: `(params, source [S], blocks) -> outputs [S, blocks, T, B, K]`.
+      diagnose: `(params, source [S], rows) -> diagnostics of the gates`, stacked over the runs.
     """
 
     init: Callable[..., PyTree]
@@ -52,73 +68,93 @@ class ModelProgram(NamedTuple):
     diagnose: Callable[..., Any]
 
 
-def model_program(model: MultiTaskModel, data_axis: int | None) -> ModelProgram:
+def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
     """Builds the functions of a model.
 
     Args:
       model: a `MultiTaskModel`.
-      data_axis: 0 when every run has its own rows (a leading axis S), None when all share them.
+      layout: where the runs are.
     """
 
     def init(seed, rows):
         keys = {"params": stream_key(seed, "init"), "dropout": stream_key(seed, "init-dropout")}
         return model.init(keys, rows)["params"]
 
-    def predict(params, blocks):
-        return jax.lax.map(lambda rows: model.apply({"params": params}, rows, train=False), blocks)
+    def predict(params, source, blocks):
+        mine = jax.tree.map(lambda x: x[source], blocks)
+        return jax.lax.map(lambda rows: model.apply({"params": params}, rows, train=False), mine)
 
-    def diagnose(params, rows):
-        return gate_diagnostics(model, params, rows)
+    def diagnose(params, source, rows):
+        return gate_diagnostics(model, params, jax.tree.map(lambda x: x[source], rows))
 
     return ModelProgram(
-        init=jax.jit(jax.vmap(init, in_axes=(0, data_axis)), compiler_options=compile_quickly()),
-        predict=jax.jit(jax.vmap(predict, in_axes=(0, data_axis))),
-        diagnose=jax.jit(jax.vmap(diagnose, in_axes=(0, data_axis))),
+        init=over_runs(init, layout, 1, compiler_options=compile_quickly()),
+        predict=over_runs(predict, layout, 2),
+        diagnose=over_runs(diagnose, layout, 2),
     )
+
+
+class TrainProgram(NamedTuple):
+    """Compiled functions that depend on model and weighting.
+
+    Attributes:
+      start: `(params, stack) -> TrainState` before the first step, stacked over the runs.
+      advance: `(state, stack, columns, done) -> (state, ChunkMetrics)`, K steps of all runs. `columns` have
+        leaves `[sets, N, …]`, `done` is the number of steps done; the state is donated. Rows are permuted on
+        the device: step k takes its batch from the permutation of epoch k // steps_per_epoch, a pure function
+        of (seed, epoch).
+    """
+
+    start: Callable[..., TrainState]
+    advance: Callable[..., tuple[TrainState, ChunkMetrics]]
 
 
 def train_program(
     model: MultiTaskModel,
     tasks: Sequence[Task],
-    optimizer: optax.GradientTransformationExtraArgs,
+    make_optimizer: Callable[[Any], optax.GradientTransformationExtraArgs],
     budget: Budget,
     batch_size: int,
-    data_axis: int | None,
+    layout: Layout,
     *,
     tap: bool = False,
     cut: bool = False,
     losses_after: bool = False,
-) -> Any:
-    """Compiles K training steps of all runs of a group into one call.
+) -> TrainProgram:
+    """Builds the training of all runs of a group.
 
     Args:
       model: a `MultiTaskModel`.
       tasks: T tasks.
-      optimizer: a chain that begins with a weighting.
+      make_optimizer: gives a run's chain, beginning with a weighting, from its numbers. It is called while
+        the program is traced, with the numbers as arrays.
       budget: K is its `steps_per_call`; it also says how many batches an update reads.
       batch_size: rows B per step.
-      data_axis: as in `model_program`.
+      layout: where the runs are.
       tap: offer the weighting gradients at the shared representation.
       cut: take the T backward passes from the tasks' own features, see `make_step`.
       losses_after: show the weighting the losses of a batch after the step as well.
 
     Returns:
-      A jitted function `(state, seeds [S], columns, start) -> (state, ChunkMetrics)`. `start` is the number
-      of steps done; the state is donated. Rows are permuted on the device: step k takes its batch from the
-      permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
+      The jitted functions.
     """
-    step = make_step(model, tasks, optimizer, tap=tap, cut=cut, losses_after=losses_after)
     # From here on in updates, each of `budget.batches` steps.
     length = budget.steps_per_call // budget.batches
     per_epoch = budget.steps_per_epoch // budget.batches
     rows_per_update = batch_size * budget.batches
     epochs_touched = _epochs_touched(length, per_epoch)
 
-    def one_run(state: TrainState, seed: Array, columns: Batch, start: Array):
-        num_rows = columns["labels"].shape[0]
-        first = start // budget.batches
+    def start(params: PyTree, run: Stack) -> TrainState:
+        opt_state = make_optimizer(run.numbers).init(params)
+        return TrainState(params, with_key(opt_state, stream_key(run.seeds, "weighting")))
+
+    def advance(state: TrainState, run: Stack, columns: Batch, done: Array):
+        optimizer = make_optimizer(run.numbers)
+        step = make_step(model, tasks, optimizer, tap=tap, cut=cut, losses_after=losses_after)
+        num_rows = columns["labels"].shape[1]
+        first = done // budget.batches
         first_epoch = first // per_epoch
-        orders = jax.vmap(lambda e: jax.random.permutation(stream_key(seed, "order", e), num_rows))(
+        orders = jax.vmap(lambda e: jax.random.permutation(stream_key(run.seeds, "order", e), num_rows))(
             first_epoch + jnp.arange(epochs_touched)
         )
 
@@ -127,10 +163,10 @@ def train_program(
             where = (epoch - first_epoch, position * rows_per_update)
             rows = jax.lax.dynamic_slice(orders, where, (1, rows_per_update))[0]
             batch, *others = (
-                {name: column[part] for name, column in columns.items()}
+                {name: column[run.source, part] for name, column in columns.items()}
                 for part in rows.reshape(budget.batches, batch_size)
             )
-            return step(state, batch, stream_key(seed, "dropout", k), *others)
+            return step(state, batch, stream_key(run.seeds, "dropout", k), *others)
 
         state, metrics = jax.lax.scan(body, state, first + jnp.arange(length))
         bad = ~metrics.finite
@@ -141,8 +177,10 @@ def train_program(
             first_bad=jnp.where(jnp.any(bad), jnp.argmax(bad), length) * budget.batches,
         )
 
-    stacked = jax.vmap(one_run, in_axes=(0, 0, data_axis, None))
-    return jax.jit(stacked, donate_argnums=0)
+    return TrainProgram(
+        start=over_runs(start, layout, 2, compiler_options=compile_quickly()),
+        advance=over_runs(advance, layout, 2, donate_argnums=0),
+    )
 
 
 def _epochs_touched(length: int, per_epoch: int) -> int:
@@ -160,27 +198,24 @@ def keep_best(better: Array, best: PyTree, params: PyTree) -> PyTree:
     )
 
 
-def blocks(columns: dict[str, np.ndarray], size: int, data_axis: int | None) -> tuple[Batch, int]:
+def blocks(columns: dict[str, np.ndarray], size: int) -> tuple[dict[str, np.ndarray], int]:
     """Cuts a split into blocks of equal size for `predict`, padding the last by repeating row 0.
 
     Args:
-      columns: `ids` and `numeric`, leaves `[N, …]`, or `[S, N, …]` with data_axis 0.
+      columns: `ids` and `numeric`, leaves `[sets, N, …]`.
       size: most rows per block.
-      data_axis: as in `model_program`.
 
     Returns:
-      Device arrays with leaves `[(S,) blocks, size, …]`, and N.
+      Arrays with leaves `[sets, blocks, size, …]`, and N.
     """
-    axis = 0 if data_axis is None else 1
-    rows = columns["numeric"].shape[axis]
+    rows = columns["numeric"].shape[1]
     size = min(size, rows)
     count = -(-rows // size)
     index = np.concatenate([np.arange(rows), np.zeros(count * size - rows, np.int64)])
     out = {}
     for name in ("ids", "numeric"):
-        array = np.take(columns[name], index, axis=axis)
-        shape = (*array.shape[:axis], count, size, *array.shape[axis + 1 :])
-        out[name] = jnp.asarray(array.reshape(shape))
+        array = np.take(columns[name], index, axis=1)
+        out[name] = array.reshape(len(array), count, size, *array.shape[2:])
     return out, rows
 
 

@@ -30,6 +30,8 @@ class TrainSettings(NamedTuple):
       steps_per_call: most steps in one compiled call.
       eval_batch_size: rows per block of an evaluation.
       checkpoint_seconds: shortest time between checkpoints of a group.
+      group_runs: most runs in a group.
+      group_gib: most memory, in GiB, for the stacked state of a group and the data sets that are its own.
     """
 
     batch_size: int = 256
@@ -47,6 +49,8 @@ class TrainSettings(NamedTuple):
     steps_per_call: int = 200
     eval_batch_size: int = 8192
     checkpoint_seconds: float = 15.0
+    group_runs: int = 64
+    group_gib: float = 2.0
 
 
 def train_settings(config: Mapping[str, Any], task_names: Sequence[str] | None = None) -> TrainSettings:
@@ -76,6 +80,8 @@ def train_settings(config: Mapping[str, Any], task_names: Sequence[str] | None =
         ("weight_decay", 0),
         ("clip_norm", 0),
         ("checkpoint_seconds", 0),
+        ("group_runs", 1),
+        ("group_gib", 0),
     ):
         value = getattr(settings, key)
         if not value >= least:

@@ -9,6 +9,7 @@ import mtl.data
 from mtl.data import mmoe_synthetic
 from mtl.errors import InputError
 from mtl.sweep import check_config, make_plan, plain, study_config
+from mtl.sweep.plan import numbers, weighting_label
 
 DATASET = {"name": "mmoe_synthetic", "dim": 4, "num_train": 40, "num_val": 8, "num_test": 8}
 TRAIN = {"batch_size": 10, "epochs": 2.0}
@@ -26,18 +27,21 @@ def plan(models=("shared_bottom",), weightings=("static",), dataset=None, **opti
 
 
 def methods(found):
-    """The (model, weighting) labels of all groups, in order."""
-    return [
-        (found.models[g.model][0], "static" if g.weighting is None else found.weightings[g.weighting][0])
-        for g in found.groups
-    ]
+    """The (model, weighting) labels of all runs, each once, in order."""
+    labels = [(found.models[g.model][0], weighting_label(found, r)) for g in found.groups for r in g.runs]
+    return list(dict.fromkeys(labels))
+
+
+def who(group):
+    """The swept arguments and seeds of a group's runs."""
+    return [(run.hparams, run.seed) for run in group.runs]
 
 
 def test_models_times_weightings_times_seeds():
     found = plan(("mmoe", "omoe"), ("static", "uwl", "mgda"), seeds=3)
     assert methods(found) == list(itertools.product(("mmoe", "omoe"), ("static", "uwl", "mgda")))
     for group in found.groups:
-        assert group.runs == (("", 0), ("", 1), ("", 2))
+        assert who(group) == [("", 0), ("", 1), ("", 2)]
         assert group.budget.steps == 8
     assert len({g.id for g in found.groups}) == 6
 
@@ -47,7 +51,7 @@ def test_the_baseline_is_added_once_and_trained_with_the_plain_sum():
     assert methods(found) == [("single_task", "static"), ("mmoe", "uwl"), ("mmoe", "mgda")]
     named = plan(("mmoe", "single_task"), ("static", "uwl"), report={"baseline": "single_task"})
     assert methods(named) == [("mmoe", "static"), ("mmoe", "uwl"), ("single_task", "static")]
-    assert named.groups[2].weighting is None
+    assert {run.weighting for run in named.groups[2].runs} == {None}
 
 
 def test_single_task_extractors_with_a_transfer_do_share():
@@ -55,61 +59,88 @@ def test_single_task_extractors_with_a_transfer_do_share():
     assert methods(found) == [("chain", "static"), ("chain", "uwl")]
 
 
-def test_a_train_grid_makes_groups_and_names_them():
+def test_numbers_of_the_train_grid_share_a_program_and_shapes_do_not():
     found = plan(sweep={"train": {"learning_rate": (0.1, 0.2), "batch_size": (10, 20)}})
-    assert [g.runs[0].hparams for g in found.groups] == [
-        "batch_size=10;learning_rate=0.1",
-        "batch_size=10;learning_rate=0.2",
-        "batch_size=20;learning_rate=0.1",
-        "batch_size=20;learning_rate=0.2",
+    assert [(who(g), g.budget.steps) for g in found.groups] == [
+        ([(f"batch_size=10;learning_rate={r}", seed) for seed in (0, 1) for r in (0.1, 0.2)], 8),
+        ([(f"batch_size=20;learning_rate={r}", seed) for seed in (0, 1) for r in (0.1, 0.2)], 4),
     ]
-    assert [(g.settings.learning_rate, g.budget.steps) for g in found.groups] == [
-        (0.1, 8),
-        (0.2, 8),
-        (0.1, 4),
-        (0.2, 4),
-    ]
-    assert len({g.id for g in found.groups}) == 4
+    assert [run.settings.learning_rate for run in found.groups[0].runs] == [0.1, 0.2, 0.1, 0.2]
+    assert [numbers(found, run)["train"]["learning_rate"] for run in found.groups[0].runs] == [0.1, 0.2] * 2
 
 
-def test_one_data_set_is_loaded_once_and_shared():
+def test_weightings_that_differ_in_numbers_share_a_program():
+    front = [{"name": "static", "weights": (w, 1 - w)} for w in (0.25, 0.5, 0.75)]
+    found = plan(weightings=(*front, "mgda", {"name": "cagrad", "c": 0.2}, {"name": "cagrad", "c": 0.4}))
+    assert [len(g.runs) for g in found.groups] == [6, 2, 4]
+    static, _, cagrad = found.groups
+    assert [numbers(found, r)["weighting"]["weights"] for r in static.runs[:3]] == [
+        (0.25, 0.75),
+        (0.5, 0.5),
+        (0.75, 0.25),
+    ]
+    assert [numbers(found, r)["weighting"] for r in cagrad.runs] == [{"c": 0.2}, {"c": 0.4}] * 2
+    assert len({weighting_label(found, r) for g in found.groups for r in g.runs}) == 6
+
+
+def test_words_and_other_methods_make_programs_of_their_own():
+    specs = (
+        "mgda",
+        {"name": "mgda", "normalizer": "l2"},
+        {"name": "static", "weights": (1.0, 2.0)},
+        "static",
+    )
+    found = plan(weightings=specs)
+    assert [len(g.runs) for g in found.groups] == [2, 2, 2, 2]
+
+
+def test_groups_are_cut_to_a_number_of_runs_and_to_memory():
+    found = plan(seeds=7, train={**TRAIN, "group_runs": 3})
+    assert [len(g.runs) for g in found.groups] == [3, 3, 1]
+    assert [r.seed for g in found.groups for r in g.runs] == list(range(7))
+    assert len({g.id for g in found.groups}) == 3
+    tight = plan(seeds=3, train={**TRAIN, "group_gib": 0.0})
+    assert [len(g.runs) for g in tight.groups] == [1, 1, 1]
+    tight = {**TRAIN, "group_gib": 2e-3}
+    drawn = plan(seeds=20, dataset={"resample": True, "num_train": 20_000}, train=tight)
+    assert 1 < max(len(g.runs) for g in drawn.groups) < 20  # every draw brings its own rows
+    assert len(plan(seeds=20, dataset={"num_train": 20_000}, train=tight).groups) == 1
+
+
+def test_one_data_set_is_shared_by_all_groups():
     found = plan(weightings=("static", "uwl"), seeds=3)
-    assert len(found.data) == 1
-    assert len(found.data[0]) == 1
-    assert {g.data for g in found.groups} == {0}
+    assert len(found.sources) == len(found.sample) == 1
+    assert {g.sources for g in found.groups} == {(0,)}
 
 
 def test_resampling_draws_a_data_set_for_every_seed():
     found = plan(dataset={"resample": True}, seeds=3)
-    (sets,) = found.data
-    assert len(sets) == 3
-    for seed, drawn in enumerate(sets):
+    (group,) = found.groups
+    assert [run.source for run in group.runs] == [run.seed for run in group.runs] == [0, 1, 2]
+    for seed, source in enumerate(found.sources):
+        drawn = found.load(source.arguments)
         alone = mmoe_synthetic(dim=4, num_train=40, num_val=8, num_test=8, seed=seed)
         np.testing.assert_array_equal(drawn.splits["train"]["numeric"], alone.splits["train"]["numeric"])
         np.testing.assert_array_equal(drawn.splits["test"]["labels"], alone.splits["test"]["labels"])
 
 
-def test_resampled_data_sets_of_one_shape_are_pooled_in_the_order_of_their_runs():
+@pytest.mark.parametrize("resample", [True, False])
+def test_data_sets_of_one_shape_are_pooled(resample):
     found = plan(
-        dataset={"resample": True, "correlation": 0.0}, sweep={"dataset": {"correlation": (0.0, 1.0)}}
+        dataset={"resample": resample, "correlation": 0.0},
+        sweep={"dataset": {"correlation": (0.0, 1.0)}},
     )
     (group,) = found.groups
-    assert group.runs == (
+    assert who(group) == [
         ("correlation=0.0", 0),
         ("correlation=0.0", 1),
         ("correlation=1.0", 0),
         ("correlation=1.0", 1),
-    )
-    drawn = [d.provenance["arguments"] for d in found.data[group.data]]
-    assert [(a["correlation"][0][1], a["seed"]) for a in drawn] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-
-
-def test_fixed_data_sets_are_not_pooled():
-    found = plan(dataset={"correlation": 0.0}, sweep={"dataset": {"correlation": (0.0, 1.0)}})
-    assert [(g.data, g.runs[0].hparams, len(g.runs)) for g in found.groups] == [
-        (0, "correlation=0.0", 2),
-        (1, "correlation=1.0", 2),
     ]
+    assert [run.source for run in group.runs] == ([0, 1, 2, 3] if resample else [0, 0, 1, 1])
+    told = [found.load(found.sources[i].arguments).provenance["arguments"] for i in group.sources]
+    drawn = [(a["correlation"][0][1], a["seed"]) for a in told]
+    assert drawn == ([(0, 0), (0, 1), (1, 0), (1, 1)] if resample else [(0, 0), (1, 0)])
 
 
 def test_data_sets_of_different_sizes_are_not_pooled():
@@ -126,10 +157,11 @@ def test_dataset_and_train_grids_multiply():
         dataset={"correlation": 0.0},
         sweep={"dataset": {"correlation": (0.0, 1.0)}, "train": {"learning_rate": (0.1, 0.2, 0.3)}},
     )
-    assert len(found.groups) == 2 * 3 * 2
+    assert len(found.groups) == 2
     assert sum(len(g.runs) for g in found.groups) == 24
-    names = {(m, w, g.runs[0].hparams) for (m, w), g in zip(methods(found), found.groups)}
-    assert len(names) == 12
+    runs = [(g.model, r.weighting, r.hparams, r.seed) for g in found.groups for r in g.runs]
+    assert len(set(runs)) == 24
+    assert len({r[:3] for r in runs}) == 12
 
 
 def test_the_same_config_gives_the_same_groups():

@@ -8,6 +8,7 @@ import pytest
 
 from mtl.errors import InputError
 from mtl.sweep import check_config, make_plan, plain, study_config, write_results
+from mtl.sweep.plan import weighting_label
 from mtl.sweep.store import clean, group_folder, load_group, save_group
 from mtl.train import RunResult
 
@@ -92,7 +93,7 @@ def test_a_failed_run_has_a_line_and_no_rows(plan, tmp_path):
     group = plan.groups[1]
     save_group(tmp_path, plan, group, [result(0, failed=3), result(1)])
     (line,) = write_results(tmp_path, plan)
-    model, weighting = plan.models[group.model][0], plan.weightings[group.weighting][0]
+    model, weighting = plan.models[group.model][0], weighting_label(plan, group.runs[0])
     assert line.startswith(f"{model} x {weighting} [{group.runs[0].hparams}] seed 0: ")
     assert "not finite at step 3" in line
     assert {r[5] for r in rows(tmp_path)[1:]} == {"1"}

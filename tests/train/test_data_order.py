@@ -12,7 +12,8 @@ from flax import linen as nn
 
 from mtl import weightings
 from mtl.tasks import Task
-from mtl.train import Budget, TrainState, stream_key, train_program
+from mtl.train import Budget, Stack, layout_for, stream_key, train_program
+from mtl.train.layout import put_by_run
 
 ROWS, BATCH, PER_EPOCH = 13, 4, 3
 TASKS = (Task("a", "regression"), Task("b", "regression"))
@@ -37,15 +38,16 @@ def rows_seen(seeds, steps, steps_per_call=1, weighting=None):
     weighting = weighting or weightings.static(num_tasks=2)
     # Gradients of squared errors around 1 never vanish on a row that was seen: steps are small.
     optimizer = optax.with_extra_args_support(optax.chain(weighting, optax.sgd(1e-3)))
-    call = train_program(
-        Recorder(), TASKS, optimizer, Budget(steps, PER_EPOCH, steps_per_call, steps_per_call), BATCH, None
-    )
-    params = {"weight": jnp.zeros((len(seeds), ROWS))}
-    state = TrainState(params, jax.vmap(optimizer.init)(params))
+    layout = layout_for(len(seeds))
+    lengths = Budget(steps, PER_EPOCH, steps_per_call, steps_per_call)
+    train = train_program(Recorder(), TASKS, lambda numbers: optimizer, lengths, BATCH, layout)
+    runs = put_by_run(Stack(np.array(seeds, np.uint32), np.zeros(len(seeds), np.int32), {}), layout)
+    state = train.start({"weight": jnp.zeros((len(seeds), ROWS))}, runs)
+    columns = {name: column[None] for name, column in COLUMNS.items()}
     seen = []
     for start in range(0, steps, steps_per_call):
         before = np.asarray(state.params["weight"])
-        state, _ = call(state, jnp.asarray(seeds, jnp.uint32), COLUMNS, start)
+        state, _ = train.advance(state, runs, columns, start)
         seen.append(np.asarray(state.params["weight"]) != before)
     return np.array(seen)
 

@@ -11,12 +11,14 @@ from mtl.compilation import compile_quickly
 from mtl.data import mmoe_synthetic
 from mtl.models import build_model
 from mtl.train import (
+    Stack,
     TrainSettings,
     TrainState,
     budget,
     chain,
     find_ownership,
     group_data,
+    layout_for,
     make_step,
     model_program,
     train_group,
@@ -76,12 +78,19 @@ def fit(name, seeds):
     _, weighting = build(name)
     asks = weightings.needs(name)
     steps = budget(SETTINGS, 72, asks.batches)
-    optimizer = chain(weighting, SETTINGS, steps.steps)
-    call = train_program(
-        model(), TASKS, optimizer, steps, SETTINGS.batch_size, None, losses_after=asks.losses_after
+    layout = layout_for(len(seeds))
+    train = train_program(
+        model(),
+        TASKS,
+        lambda numbers: chain(weighting, SETTINGS, steps.steps),
+        steps,
+        SETTINGS.batch_size,
+        layout,
+        losses_after=asks.losses_after,
     )
-    data = group_data([dataset().splits], 8)
-    return train_group(model_program(model(), None), TASKS, optimizer, call, SETTINGS, steps, data, seeds)
+    data = group_data([dataset().splits], 8, layout)
+    runs = Stack(np.array(seeds, np.uint32), np.zeros(len(seeds), np.int32), {})
+    return train_group(layout, model_program(model(), layout), train, TASKS, SETTINGS, steps, data, runs)
 
 
 def weights_of(result):

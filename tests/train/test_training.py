@@ -5,7 +5,6 @@ import itertools
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,17 +12,19 @@ from mtl import weightings
 from mtl.data import mmoe_synthetic
 from mtl.models import build_model
 from mtl.train import (
+    Stack,
     Stopped,
     TrainSettings,
-    TrainState,
     budget,
     chain,
     group_data,
+    layout_for,
     model_program,
     train_group,
     train_program,
 )
 from mtl.train.evaluate import evaluate
+from mtl.train.layout import put_by_run
 from mtl.train.program import join
 
 SEEDS = (0, 1, 2)
@@ -43,39 +44,53 @@ TASKS = dataset().schema.tasks
 class Setup(NamedTuple):
     """What `train_group` needs of one method."""
 
+    layout: Any
     model: Any
-    program: Any
-    optimizer: Any
-    call: Any
+    train: Any
     budget: Any
 
 
 @functools.cache
-def setup(weighting="static", axis=None, dtype="float32", tap=False):
+def setup(weighting="static", num_runs=3, devices=1, dtype="float32", tap=False):
     spec = {"name": weighting, "tap": True} if tap else weighting
     model = build_model(SPEC, dataset().schema, dtype=dtype)
     steps = budget(SETTINGS, 24)
-    optimizer = chain(weightings.build(spec, kinds=[t.kind for t in TASKS]), SETTINGS, steps.steps)
-    call = train_program(model, TASKS, optimizer, steps, SETTINGS.batch_size, axis, tap=tap)
-    return Setup(model, model_program(model, axis), optimizer, call, steps)
+    built = weightings.build(spec, kinds=[t.kind for t in TASKS])
+
+    def make_optimizer(numbers):
+        return chain(built, SETTINGS._replace(**numbers), steps.steps)
+
+    layout = layout_for(num_runs, jax.devices()[:devices])
+    train = train_program(model, TASKS, make_optimizer, steps, SETTINGS.batch_size, layout, tap=tap)
+    return Setup(layout, model_program(model, layout), train, steps)
 
 
 @functools.cache
 def shared_data():
-    return group_data([dataset().splits], 8)
+    return group_data([dataset().splits], 8, setup().layout)
 
 
-def fit(seeds=SEEDS, method=None, data=None, settings=SETTINGS, **options):
-    method = method or setup()
+def stack(seeds=SEEDS, source=None, rates=None):
+    """What distinguishes the runs, on the host."""
+    return Stack(
+        np.array(seeds, np.uint32),
+        np.array(source or [0] * len(seeds), np.int32),
+        {"learning_rate": np.array(rates or [SETTINGS.learning_rate] * len(seeds), np.float32)},
+    )
+
+
+def fit(runs=None, method=None, data=None, settings=SETTINGS, **options):
+    runs = runs or stack()
+    method = method or setup(num_runs=len(runs.seeds))
     return train_group(
-        options.pop("program", method.program),
+        method.layout,
+        options.pop("model", method.model),
+        method.train,
         TASKS,
-        method.optimizer,
-        method.call,
         settings,
         method.budget,
         data or shared_data(),
-        seeds,
+        runs,
         **options,
     )
 
@@ -110,21 +125,61 @@ def assert_close(one, other):
 
 
 def test_a_run_in_a_group_equals_the_run_alone(results):
-    (alone,) = fit([1])
+    (alone,) = fit(stack([1]))
     assert_close(alone, results[1])
 
 
 def test_shared_rows_equal_stacked_copies_of_them(results):
-    copies = group_data([dataset().splits] * 3, 8)
-    for one, other in zip(fit(method=setup(axis=0), data=copies), results, strict=True):
+    copies = group_data([dataset().splits] * 3, 8, setup().layout)
+    for one, other in zip(fit(stack(source=[0, 2, 1]), data=copies), results, strict=True):
         assert_close(one, other)
 
 
 def test_every_run_reads_its_own_rows():
     sets = [dataset(seed).splits for seed in (0, 5, 6)]
-    together = fit(method=setup(axis=0), data=group_data(sets, 8))
-    (alone,) = fit([2], data=group_data([sets[2]], 8))
+    together = fit(stack(source=[2, 0, 1]), data=group_data(sets, 8, setup().layout))
+    (alone,) = fit(stack([2]), data=group_data([sets[1]], 8, setup().layout))
     assert_close(together[2], alone)
+
+
+def test_runs_differ_in_their_numbers(results):
+    rates = fit(stack([1, 1, 1], rates=[0.01, SETTINGS.learning_rate, 0.1]))
+    assert_close(rates[1], results[1])
+    assert len({run.curves[0]["loss"]["task_1"] for run in rates}) == 3
+    (alone,) = fit(stack([1], rates=[0.1]))
+    assert_close(alone, rates[2])
+
+
+@pytest.mark.parametrize("devices", [2, 3, 8])
+def test_several_devices_equal_one(results, devices):
+    """Three runs on two devices leave a place empty; on eight only three are used."""
+    method = setup(devices=devices)
+    assert method.layout.mesh.size == min(devices, 3)
+    found = fit(method=method, data=group_data([dataset().splits], 8, method.layout))
+    for one, other in zip(found, results, strict=True):
+        assert_close(one, other)
+
+
+def test_a_stop_on_two_devices_goes_on_with_one(results, tmp_path):
+    method = setup(devices=2)
+    data = group_data([dataset().splits], 8, method.layout)
+    with pytest.raises(Stopped):
+        fit(method=method, data=data, folder=tmp_path, stop_requested=stop_after(5))
+    for one, other in zip(fit(folder=tmp_path), results, strict=True):
+        assert_close(one, other)
+
+
+def test_runs_at_once_equal_runs_one_by_one(results):
+    """How accelerators run a group."""
+    layout = setup().layout._replace(one_by_one=False)
+    model, steps = build_model(SPEC, dataset().schema), setup().budget
+    built = weightings.build("static", kinds=[t.kind for t in TASKS])
+    train = train_program(
+        model, TASKS, lambda n: chain(built, SETTINGS._replace(**n), 48), steps, SETTINGS.batch_size, layout
+    )
+    method = Setup(layout, model_program(model, layout), train, steps)
+    for one, other in zip(fit(method=method), results, strict=True):
+        assert_close(one, other)
 
 
 def test_seeds_differ_and_repeat(results):
@@ -132,19 +187,21 @@ def test_seeds_differ_and_repeat(results):
     assert fit() == results
 
 
+def begin(method, runs=None):
+    """The state before the first step, and the runs on the device."""
+    runs = put_by_run(runs or stack(), method.layout)
+    params = method.model.init(runs.seeds, {k: v[0, :1] for k, v in shared_data().train.items()})
+    return method.train.start(params, runs), runs
+
+
 def test_methods_start_from_the_same_weights_and_losses():
-    method, other = setup(), setup("uwl")
-    row = {k: v[:1] for k, v in shared_data().train.items()}
-    seeds = jnp.asarray(SEEDS, jnp.uint32)
-    jax.tree.map(
-        np.testing.assert_array_equal, method.program.init(seeds, row), other.program.init(seeds, row)
-    )
-    losses = []
-    for m in (method, other):
-        params = m.program.init(seeds, row)
-        state = TrainState(params, jax.vmap(m.optimizer.init)(params))
-        _, metrics = m.call(state, seeds, shared_data().train, 0)
+    losses, starts = [], []
+    for method in (setup(), setup("uwl")):
+        state, runs = begin(method)
+        starts.append(jax.device_get(state.params))
+        _, metrics = method.train.advance(state, runs, shared_data().train, 0)
         losses.append(metrics.losses)
+    jax.tree.map(np.testing.assert_array_equal, *starts)
     # UWL starts with equal weights, so that the mean losses of the first steps differ little.
     np.testing.assert_allclose(losses[0], losses[1], rtol=0.2)
 
@@ -165,13 +222,12 @@ def test_the_step_is_the_best_of_the_validation_curve(results):
 
 def test_test_metrics_are_those_of_the_parameters_at_that_step(results):
     method, data = setup(), shared_data()
-    seeds = jnp.asarray(SEEDS, jnp.uint32)
-    params = method.program.init(seeds, {k: v[:1] for k, v in data.train.items()})
-    state = TrainState(params, jax.vmap(method.optimizer.init)(params))
+    state, runs = begin(method)
     outputs = {}
     for start in range(0, 48, 4):
-        state, _ = method.call(state, seeds, data.train, start)
-        outputs[start + 4] = join(method.program.predict(state.params, data.evals["test"]), 20)
+        state, _ = method.train.advance(state, runs, data.train, start)
+        predicted = method.model.predict(state.params, runs.source, data.evals["test"])
+        outputs[start + 4] = join(predicted, 20)
     for r, run in enumerate(results):
         assert run.test == evaluate(TASKS, outputs[run.step][r], dataset().splits["test"]["labels"])
 
@@ -187,11 +243,11 @@ def test_the_test_split_is_read_once():
     reads = {"val": 0, "test": 0}
     method, data = setup(), shared_data()
 
-    def predict(params, blocks):
+    def predict(params, source, blocks):
         reads[next(split for split in reads if blocks is data.evals[split])] += 1
-        return method.program.predict(params, blocks)
+        return method.model.predict(params, source, blocks)
 
-    fit(program=method.program._replace(predict=predict))
+    fit(model=method.model._replace(predict=predict))
     assert reads == {"val": 12, "test": 1}
 
 
@@ -277,16 +333,15 @@ def test_a_finished_group_is_not_trained_again(results, tmp_path):
 
 def test_one_compilation_serves_all_calls_and_seeds(results):
     method = setup()
-    before = method.call._cache_size()
-    fit((7, 8, 9))
-    assert method.call._cache_size() == before
+    before = method.train.advance._cache_size()
+    fit(stack((7, 8, 9), rates=[0.1, 0.2, 0.3]))
+    assert method.train.advance._cache_size() == before
 
 
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32_parameters(results):
     method = setup(dtype="bfloat16")
-    row = {k: v[:1] for k, v in shared_data().train.items()}
-    params = method.program.init(jnp.asarray(SEEDS, jnp.uint32), row)
-    assert {p.dtype for p in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    state, _ = begin(method)
+    assert {p.dtype for p in jax.tree.leaves(state.params)} == {np.dtype("float32")}
     found = fit(method=method)
     for run, full in zip(found, results, strict=True):
         first, expected = run.curves[0]["loss"]["task_1"], full.curves[0]["loss"]["task_1"]
@@ -313,12 +368,13 @@ def test_a_tap_gives_weights_on_the_simplex():
 
 def test_a_diverging_run_is_named_and_the_others_go_on():
     splits = [dict(dataset(seed).splits) for seed in (0, 5, 6)]
-    sound = fit(method=setup(axis=0), data=group_data(splits, 8))
+    runs = stack(source=[0, 1, 2])
+    sound = fit(runs, data=group_data(splits, 8, setup().layout))
     train = dict(splits[1]["train"])
     labels = train["labels"].copy()
     labels[:] = 1e30  # squared, beyond float32
     splits[1] = {**splits[1], "train": {**train, "labels": labels}}
-    found = fit(method=setup(axis=0), data=group_data(splits, 8))
+    found = fit(runs, data=group_data(splits, 8, setup().layout))
     assert found[1].failed == 1
     assert found[1].val == found[1].test == found[1].gates == {}
     assert [r for r in found[1].curves if r["kind"] == "val"] == []
