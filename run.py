@@ -5,6 +5,7 @@
     python run.py --config=experiments/census.py --config.models="('mmoe','ple')" --config.seeds=10
     python run.py --workdir=runs/census --resume               # continue after a stop, bit-exact
     python run.py --workdir=runs/census --report               # rebuild tables, plots, report.html
+    python run.py --config=experiments/census.py --dry_run     # runs, programs, memory, time: trains nothing
     python run.py --list                                       # what there is
 
 Exit codes: 0 done, 2 bad input, 3 stopped with resumable state, 1 anything else.
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
             return _list()
         if own.report:
             return _report(line)
-        return _study(line)
+        return _dry_run(line) if own.dry_run else _study(line)
     except InputError as e:
         return _fail(2, str(e))
     except KeyboardInterrupt:
@@ -72,6 +73,7 @@ def _own_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     flags.DEFINE_string("workdir", None, "Folder of the results; default: runs/<study name>.", own)
     flags.DEFINE_bool("resume", False, "Continue the study in --workdir.", own)
     flags.DEFINE_bool("report", False, "Only rebuild the report from the results in --workdir.", own)
+    flags.DEFINE_bool("dry_run", False, "Measure what the study would take; train and write nothing.", own)
     flags.DEFINE_bool("list", False, "List data sets, models, weightings … and studies.", own)
     flags.DEFINE_string("data_dir", None, "Where prepared data sets live; default: MTL_DATA_DIR.", own)
     flags.DEFINE_string("manual_dir", None, "Where raw files lie; default: MTL_MANUAL_DIR.", own)
@@ -197,6 +199,20 @@ def _study(line: CommandLine) -> int:
     for text in failures:
         _fail(code, text)
     return code
+
+
+def _dry_run(line: CommandLine) -> int:
+    from mtl import problems, sweep
+    from mtl.train import one_device_per_core
+
+    one_device_per_core()
+    config = sweep.check_config(line.config)
+    if problems.is_problem(config):
+        raise InputError("--dry_run measures studies of models; this one follows a problem of a few numbers")
+    plan = sweep.make_plan(config, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
+    for text in sweep.describe(plan):
+        print(text, flush=True)
+    return 0
 
 
 class _StopRequest:

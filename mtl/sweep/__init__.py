@@ -2,6 +2,7 @@
 
 from mtl.sweep.config import check_config, plain, study_config
 from mtl.sweep.engine import run_plan
+from mtl.sweep.estimate import describe
 from mtl.sweep.plan import Group, Plan, Run, make_plan
 from mtl.sweep.provenance import provenance
 from mtl.sweep.store import write_results
@@ -11,6 +12,7 @@ __all__ = [
     "Plan",
     "Run",
     "check_config",
+    "describe",
     "make_plan",
     "plain",
     "provenance",

@@ -196,10 +196,9 @@ def structure(spec: Spec, settings: TrainSettings) -> str:
       Both without their numbers, as text.
     """
     name, arguments = weightings.parse(spec)
-    free = weightings.numbers(spec)
-    fixed = {k: len(free[k]) if isinstance(free.get(k), tuple) else v for k, v in arguments.items()}
-    fixed |= {k: None for k, v in free.items() if not isinstance(v, tuple)}
-    return repr((name, sorted(fixed.items(), key=str), settings._replace(**dict.fromkeys(NUMBERS))))
+    free = {k: len(v) if isinstance(v, tuple) else "a number" for k, v in weightings.numbers(spec).items()}
+    fixed = {k: v for k, v in settings._asdict().items() if k not in NUMBERS}
+    return repr((name, sorted({**arguments, **free}.items(), key=str), fixed))
 
 
 def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> Iterator[tuple[Run, ...]]:

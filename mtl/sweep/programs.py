@@ -142,8 +142,8 @@ class Programs:
         init = self._model(group.model, layout).init
         params = shapes_on(jax.eval_shape(init, stack.seeds, row), layout.by_run)
         state = shapes_on(jax.eval_shape(program.start, params, stack), layout.by_run)
-        compiled = program.advance.lower(state, stack, columns, np.int32(0)).compile()
-        return TrainProgram(program.start, compiled)
+        lowered = program.advance.lower(state, stack, columns, np.int32(0))
+        return TrainProgram(program.start, lowered.compile())
 
     def _variant(self, source: int) -> int:
         """Which entry of `Plan.sample` has the shapes of a data set."""

@@ -183,11 +183,11 @@ def train_group(
         progress.advance((budget.steps - log["step"]) * num_runs)
 
     # ---- read the test split once, at the selected step -------------------------------------------
-    outputs = join(model.predict(best, stack.source, data.evals["test"]), data.sizes["test"])
+    final = join(model.predict(best, stack.source, data.evals["test"]), data.sizes["test"])
     gates = jax.device_get(model.diagnose(best, stack.source, data.probe))
     if folder is not None:
         checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
-    return [_result(log, tasks, data, runs, r, outputs[r], gates) for r in range(num_runs)]
+    return [_result(log, tasks, data, runs, r, final[r], gates) for r in range(num_runs)]
 
 
 def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:

@@ -106,7 +106,7 @@ class TrainProgram(NamedTuple):
     """
 
     start: Callable[..., TrainState]
-    advance: Callable[..., tuple[TrainState, ChunkMetrics]]
+    advance: Any
 
 
 def train_program(

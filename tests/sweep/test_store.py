@@ -25,7 +25,7 @@ def plan():
         seeds=2,
         train={"batch_size": 10, "steps": 4},
         report={"baseline": ""},
-        sweep={"train": {"learning_rate": (0.1, 0.01)}},
+        sweep={"train": {"batch_size": (10, 20)}},
     )
     return make_plan(check_config(plain(config)))
 
@@ -60,10 +60,10 @@ def test_rows_are_sorted_and_complete(plan, tmp_path):
     header, *found = rows(tmp_path)
     assert ",".join(header) == HEADER
     assert found == sorted(found)
-    assert len(found) == 2 * 2 * 2 * 2 * 2 * 2 * 2  # models, weightings, rates, seeds, splits, tasks, metrics
+    assert len(found) == 2 * 2 * 2 * 2 * 2 * 2 * 2  # models, weightings, batches, seeds, splits, tasks, metrics
     assert [r[:9] for r in found] == sorted({tuple(r[:9]): r[:9] for r in found}.values())
     assert {r[3] for r in found} == {"zero, one", "mgda"}
-    assert {r[4] for r in found} == {"learning_rate=0.1", "learning_rate=0.01"}
+    assert {r[4] for r in found} == {"batch_size=10", "batch_size=20"}
     assert {r[8] for r in found} == {"rmse", "mae"}, "a metric without meaning has no row"
 
 
