@@ -9,7 +9,7 @@ from mtl.errors import InputError, unknown_name
 from mtl.train.settings import TrainSettings
 
 KEYS = ("name", "dataset", "models", "model", "weightings", "seeds", "train", "sweep", "report")
-REPORT_DEFAULTS = {"baseline": "single_task", "reference": ""}
+REPORT_DEFAULTS: dict[str, Any] = {"baseline": "single_task", "reference": "", "claims": ()}
 
 Spec = str | Mapping[str, Any]
 
@@ -39,7 +39,8 @@ def study_config(
       train: keys of `TrainSettings`.
       sweep: grids over arguments, `{"dataset": {argument: values}, "train": {key: values}}`.
       report: `baseline`, the model that Δm compares with ("" for none; it is added to the study), and
-        `reference`, the name of a published table to show beside the results.
+        `reference`, the name of a published table to show beside the results, and `claims`, which
+        `mtl.report.claims` describes.
 
     Returns:
       A locked `ConfigDict` with the keys of `KEYS`.

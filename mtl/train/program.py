@@ -17,6 +17,7 @@ from mtl.compilation import compile_quickly
 from mtl.models import MultiTaskModel, gate_diagnostics
 from mtl.tasks import Task
 from mtl.train.layout import Layout, over_runs
+from mtl.train.order import rows_of_updates
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget
 from mtl.train.step import StepMetrics, TrainState, make_step
@@ -100,9 +101,8 @@ class TrainProgram(NamedTuple):
     Attributes:
       start: `(params, stack) -> TrainState` before the first step, stacked over the runs.
       advance: `(state, stack, columns, done) -> (state, ChunkMetrics)`, K steps of all runs. `columns` have
-        leaves `[sets, N, …]`, `done` is the number of steps done; the state is donated. Rows are permuted on
-        the device: step k takes its batch from the permutation of epoch k // steps_per_epoch, a pure function
-        of (seed, epoch).
+        leaves `[sets, N, …]`, `done` is the number of steps done; the state is donated. Step k
+        takes its batch from the permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
     """
 
     start: Callable[..., TrainState]
@@ -141,8 +141,6 @@ def train_program(
     # From here on in updates, each of `budget.batches` steps.
     length = budget.steps_per_call // budget.batches
     per_epoch = budget.steps_per_epoch // budget.batches
-    rows_per_update = batch_size * budget.batches
-    epochs_touched = _epochs_touched(length, per_epoch)
 
     def start(params: PyTree, run: Stack) -> TrainState:
         opt_state = make_optimizer(run.numbers).init(params)
@@ -153,22 +151,18 @@ def train_program(
         step = make_step(model, tasks, optimizer, tap=tap, cut=cut, losses_after=losses_after)
         num_rows = columns["labels"].shape[1]
         first = done // budget.batches
-        first_epoch = first // per_epoch
-        orders = jax.vmap(lambda e: jax.random.permutation(stream_key(run.seeds, "order", e), num_rows))(
-            first_epoch + jnp.arange(epochs_touched)
-        )
+        updates = first + jnp.arange(length)
+        rows = rows_of_updates(run.seeds, updates, per_epoch, batch_size * budget.batches, num_rows)
 
-        def body(state: TrainState, k: Array) -> tuple[TrainState, StepMetrics]:
-            epoch, position = k // per_epoch, k % per_epoch
-            where = (epoch - first_epoch, position * rows_per_update)
-            rows = jax.lax.dynamic_slice(orders, where, (1, rows_per_update))[0]
+        def body(state: TrainState, update: tuple[Array, Array]) -> tuple[TrainState, StepMetrics]:
+            k, mine = update
             batch, *others = (
                 {name: column[run.source, part] for name, column in columns.items()}
-                for part in rows.reshape(budget.batches, batch_size)
+                for part in mine.reshape(budget.batches, batch_size)
             )
             return step(state, batch, stream_key(run.seeds, "dropout", k), *others)
 
-        state, metrics = jax.lax.scan(body, state, first + jnp.arange(length))
+        state, metrics = jax.lax.scan(body, state, (updates, rows))
         bad = ~metrics.finite
         return state, ChunkMetrics(
             losses=jnp.mean(metrics.losses, axis=0),
@@ -181,13 +175,6 @@ def train_program(
         start=over_runs(start, layout, 2, compiler_options=compile_quickly()),
         advance=over_runs(advance, layout, 2, donate_argnums=0),
     )
-
-
-def _epochs_touched(length: int, per_epoch: int) -> int:
-    """Most epochs that `length` steps can touch when they start at a multiple of `length`."""
-    if per_epoch % length == 0 or length % per_epoch == 0:
-        return max(1, length // per_epoch)
-    return (length - 2) // per_epoch + 2
 
 
 @partial(jax.jit, donate_argnums=1)

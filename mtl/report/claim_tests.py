@@ -1,0 +1,219 @@
+"""The claims of a paper, as data in a study's config, judged by the study's results.
+
+A claim is a mapping:
+
+    {"claim": "SB has the largest spread at correlation 1.",
+     "metric": "mse",
+     "tests": ({"value": ("over", ("std", "sb", "static", "correlation=1.0"),
+                                  ("std", "mmoe", "static", "correlation=1.0")), "at_least": 1.0},)}
+
+`value` is a formula: `("minus", a, b)`, `("over", a, b)` and `("max", a, b)` of formulas, or a statistic over
+the seeds of one method under one condition, `(statistic, model, weighting, condition)`. A seed's number is the
+mean over tasks of the metric on the test split, at the setting that validation chose.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtl.errors import InputError, unknown_name
+from mtl.metrics import bootstrap, judge
+from mtl.metrics.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
+from mtl.report.tuned import Tuned
+from mtl.report.workdir import Method, Place
+
+STATISTICS: dict[str, Callable[..., np.ndarray]] = {
+    "mean": np.mean,
+    "std": lambda x, axis: np.std(x, axis=axis, ddof=1),
+    "low": lambda x, axis: np.quantile(x, 0.05, axis=axis),
+    "high": lambda x, axis: np.quantile(x, 0.95, axis=axis),
+}
+"""Of the seeds of a cell; `low` and `high` are the 5 % and the 95 % quantile, which unlike the best and the
+worst run have a bootstrap distribution."""
+
+OPERATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "minus": np.subtract,
+    "over": np.divide,
+    "max": np.maximum,
+}
+
+BOUNDS = ("at_least", "at_most", "between")
+
+
+class ClaimTest(NamedTuple):
+    """One part of a claim, judged.
+
+    Attributes:
+      says: the formula and its bound.
+      verdict: as in `mtl.metrics.verdict`.
+      value: the formula at the study's results; NaN without results.
+      low: lower end of its 95 % bootstrap interval over seeds.
+      high: upper end.
+      seeds: number of seeds that all its cells have.
+    """
+
+    says: str
+    verdict: str
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+class JudgedClaim(NamedTuple):
+    """A claim with its verdict.
+
+    Attributes:
+      claim: its text.
+      verdict: reproduced if all tests are, not reproduced if one is not, else undecided.
+      tests: its parts.
+    """
+
+    claim: str
+    verdict: str
+    tests: tuple[ClaimTest, ...]
+
+
+def judge_claims(tuned: Tuned) -> tuple[JudgedClaim, ...]:
+    """Judges the claims of a study's config.
+
+    Args:
+      tuned: the study at the chosen settings.
+
+    Returns:
+      One entry per claim of `config.report.claims`, in order. A test on cells that the study does not have
+      is undecided.
+
+    Raises:
+      InputError: a claim is malformed; see `check_claims`.
+    """
+    claims = (tuned.study.config["config"].get("report") or {}).get("claims") or ()
+    check_claims(claims)
+    judged = []
+    for claim in claims:
+        tests = tuple(_judge_test(test, claim["metric"], tuned) for test in claim["tests"])
+        verdicts = {test.verdict for test in tests}
+        verdict = NOT_REPRODUCED if NOT_REPRODUCED in verdicts else UNDECIDED
+        judged.append(JudgedClaim(claim["claim"], REPRODUCED if verdicts == {REPRODUCED} else verdict, tests))
+    return tuple(judged)
+
+
+def as_records(judged: Sequence[JudgedClaim]) -> list[dict[str, Any]]:
+    """The content of `verdicts.json`: for every claim the verdict and the test that decided it.
+
+    Args:
+      judged: the claims.
+
+    Returns:
+      JSON-serialisable records.
+    """
+    records = []
+    for claim in judged:
+        decisive = next((t for t in claim.tests if t.verdict == claim.verdict), claim.tests[0])
+        seeds = min(test.seeds for test in claim.tests)
+        records.append(
+            {
+                "claim": claim.claim,
+                "verdict": claim.verdict,
+                "estimate": {"value": decisive.value, "low": decisive.low, "high": decisive.high},
+                "detail": f"{decisive.says}; {seeds} seeds",
+                "tests": [test._asdict() for test in claim.tests],
+            }
+        )
+    return records
+
+
+def check_claims(claims: Sequence[Mapping[str, Any]]) -> None:
+    """Checks the form of claims.
+
+    Args:
+      claims: as in the module's docstring.
+
+    Raises:
+      InputError: a key is missing, or a formula has an unknown operation or statistic.
+    """
+    for claim in claims:
+        for key in ("claim", "metric", "tests"):
+            if not isinstance(claim, Mapping) or not claim.get(key):
+                raise InputError(f"config.report.claims: a claim has no {key!r}: {claim!r}")
+        for test in claim["tests"]:
+            if sum(bound in test for bound in BOUNDS) != 1 or "value" not in test:
+                wanted = ", ".join(BOUNDS)
+                raise InputError(
+                    f"config.report.claims: a test needs a value and one of {wanted}: {dict(test)!r}"
+                )
+            list(_cells(test["value"]))
+
+
+def _cells(formula: Any) -> Iterator[tuple[str, ...]]:
+    """The statistics in a formula."""
+    if not isinstance(formula, list | tuple) or not formula:
+        raise InputError(f"config.report.claims: {formula!r} is no formula such as ('minus', a, b)")
+    if formula[0] in OPERATIONS:
+        if len(formula) != 3:
+            raise InputError(f"config.report.claims: {formula[0]!r} needs two formulas: {formula!r}")
+        for part in formula[1:]:
+            yield from _cells(part)
+    elif formula[0] not in STATISTICS:
+        raise unknown_name("operation in config.report.claims:", formula[0], [*OPERATIONS, *STATISTICS])
+    elif len(formula) != 4:
+        raise InputError(
+            f"config.report.claims: {formula!r}, expected (statistic, model, weighting, condition)"
+        )
+    else:
+        yield tuple(formula)
+
+
+def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest:
+    cells = list(dict.fromkeys(cell[1:] for cell in _cells(test["value"])))
+    samples = [_seeds(cell, metric, tuned) for cell in cells]
+    common = sorted(set.intersection(*(set(s) for s in samples)))
+    values = [np.array([s[seed] for seed in common]) for s in samples]
+    bound = {key: tuple(test[key]) if key == "between" else test[key] for key in BOUNDS if key in test}
+    ((kind, limit),) = bound.items()
+    says = f"{_text(test['value'])} {kind.replace('_', ' ')} {_limit(limit)}"
+    if len(common) < 2:
+        return ClaimTest(says, UNDECIDED, math.nan, math.nan, math.nan, len(common))
+
+    def formula(*arrays, axis=-1):
+        return _evaluate(test["value"], dict(zip(cells, arrays, strict=True)), axis)
+
+    # The same seed draws the same data for every model, so a resample takes whole seeds.
+    found = bootstrap(formula, *values, paired=True)
+    verdict = judge(found, **bound).verdict
+    return ClaimTest(says, verdict, float(found.value), float(found.low), float(found.high), len(common))
+
+
+def _seeds(cell: tuple[str, ...], metric: str, tuned: Tuned) -> dict[int, float]:
+    """Per seed the mean over tasks of the metric on the test split."""
+    model, weighting, condition = cell
+    for group, table in tuned.study.tables.items():
+        if group.hparams == condition:
+            places = table.get(Method(model, weighting), {})
+            seeds = [places.get(Place("test", task.name, metric), {}) for task in tuned.study.tasks]
+            common = set.intersection(*map(set, seeds))
+            return {seed: float(np.mean([s[seed] for s in seeds])) for seed in common}
+    return {}
+
+
+def _evaluate(formula: Any, arrays: Mapping[tuple, np.ndarray], axis: int) -> np.ndarray:
+    if formula[0] in OPERATIONS:
+        return OPERATIONS[formula[0]](*(_evaluate(part, arrays, axis) for part in formula[1:]))
+    return STATISTICS[formula[0]](arrays[tuple(formula[1:])], axis=axis)
+
+
+def _text(formula: Any) -> str:
+    """A formula in words: `mean(mmoe, correlation=0.5) − mean(mmoe, correlation=1.0)`."""
+    if formula[0] in ("minus", "over"):
+        left, right = map(_text, formula[1:])
+        sign = " − " if formula[0] == "minus" else " / "
+        return sign.join(f"({x})" if " − " in x or " / " in x else x for x in (left, right))
+    if formula[0] == "max":
+        return f"max({_text(formula[1])}, {_text(formula[2])})"
+    return f"{formula[0]}({', '.join(part for part in (formula[1], formula[3]) if part)})"
+
+
+def _limit(limit: Any) -> str:
+    return f"{limit[0]:g} and {limit[1]:g}" if isinstance(limit, tuple) else f"{limit:g}"
