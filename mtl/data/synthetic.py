@@ -24,6 +24,7 @@ def mmoe_synthetic(
     scale: float = 1.0,
     num_sines: int = 10,
     noise_std: float = 0.1,
+    label_scales: Sequence[float] | None = None,
     seed: int = 0,
     function_seed: int | None = None,
 ) -> Dataset:
@@ -47,6 +48,8 @@ def mmoe_synthetic(
       scale: c > 0, the length of every weight vector.
       num_sines: m >= 0; without sines the tasks are linear.
       noise_std: standard deviation of ε, in the labels' units.
+      label_scales: s_k > 0, by which task k's labels are multiplied at last: its loss grows as s_k², and
+        nothing else changes. None for ones.
       seed: seed of everything random.
       function_seed: seed of U, α and β alone, to draw new rows of one and the same function; None takes
         `seed`, so that every draw is another function.
@@ -82,6 +85,7 @@ def mmoe_synthetic(
     noise_std = arguments.real("noise_std", noise_std, 0.0)
     seed = arguments.integer("seed", seed, 0)
     cosines = _correlation_matrix(correlation, num_tasks)
+    scales = _label_scales(label_scales, num_tasks)
 
     if function_seed is not None:
         function_seed = arguments.integer("function_seed", function_seed, 0)
@@ -94,6 +98,8 @@ def mmoe_synthetic(
         split: _draw(child, rows, weights, alpha, beta, noise_std)
         for child, (split, rows) in zip(split_seeds, sizes.items())
     }
+    for split in splits.values():
+        split["labels"] = (split["labels"] * scales).astype(np.float32)
     labels = splits["train"]["labels"].astype(np.float64)
     names = [f"task_{k + 1}" for k in range(num_tasks)]
     return Dataset(
@@ -116,6 +122,7 @@ def mmoe_synthetic(
                 "scale": scale,
                 "num_sines": num_sines,
                 "noise_std": noise_std,
+                "label_scales": scales.tolist(),
                 "seed": seed,
                 "function_seed": function,
             },
@@ -127,6 +134,18 @@ def mmoe_synthetic(
             "label_sd": labels.std(axis=0).tolist(),
         },
     )
+
+
+def _label_scales(label_scales: Any, num_tasks: int) -> np.ndarray:
+    if label_scales is None:
+        return np.ones(num_tasks)
+    try:
+        scales = np.array(label_scales, np.float64)
+    except (TypeError, ValueError):
+        scales = np.zeros(0)
+    if scales.shape != (num_tasks,) or not (np.isfinite(scales).all() and (scales > 0).all()):
+        raise InputError(f"label_scales is {label_scales!r}, expected {num_tasks} numbers > 0, one per task")
+    return scales
 
 
 def _correlation_matrix(correlation: Any, num_tasks: int) -> np.ndarray:

@@ -155,6 +155,9 @@ def test_a_single_task():
         ({"scale": 0.0}, "scale is 0"),
         ({"noise_std": -0.1}, r"noise_std is -0\.1, expected a number >= 0"),
         ({"noise_std": True}, "noise_std is True"),
+        ({"label_scales": (1.0,)}, r"label_scales is \(1.0,\), expected 2 numbers > 0, one per task"),
+        ({"label_scales": (1.0, 0.0)}, "expected 2 numbers > 0, one per task"),
+        ({"label_scales": "big"}, "label_scales is 'big'"),
         ({"num_sines": -1}, "num_sines is -1"),
         ({"seed": "0"}, "seed is '0', expected an integer"),
     ],
@@ -163,3 +166,11 @@ def test_wrong_arguments_are_named(wrong, expected):
     with pytest.raises(InputError, match=expected) as caught:
         mmoe_synthetic(**{**SMALL, **wrong})
     assert "\n" not in str(caught.value)
+
+
+def test_label_scales_change_nothing_else():
+    plain, scaled = (mmoe_synthetic(**SMALL, label_scales=scales) for scales in (None, (1.0, 10.0)))
+    for split, columns in plain.splits.items():
+        np.testing.assert_array_equal(scaled.splits[split]["numeric"], columns["numeric"])
+        expected = columns["labels"] * np.float32([1.0, 10.0])
+        np.testing.assert_allclose(scaled.splits[split]["labels"], expected, rtol=1e-6)
