@@ -3,9 +3,9 @@
 Command:   python run.py --config=experiments/correlation.py
 Time:      to be measured
 Data:      MMoE recipe (synthetic, nothing to download); every seed draws its own function and rows
-Methods:   Shared-Bottom with 113 bottom units, OMoE and MMoE with 8 experts of 16 units, towers of 8: the same
-           number of parameters in expert and tower layers; Adam, the learning rate of 1e-4, 1e-3, 1e-2 with the
-           best validation error per model and correlation. The paper leaves c, m, α, β, the number of rows, the
+Methods:   Shared-Bottom with 113 bottom units, OMoE and MMoE with 8 experts of 16 units, towers of 8: as many
+           parameters in expert and tower layers; Adam, the learning rate of 1e-4, 1e-3, 1e-2 with the best
+           validation error per model and correlation. The paper leaves c, m, α, β, the number of rows, the
            batch size and the number of steps open.
 Expected:  to be measured
 
@@ -42,12 +42,14 @@ CLAIMS = (
         ),
     },
     {
-        "claim": "(b) The gap across correlations is much smaller for MMoE: at most half of OMoE's and of SB's.",
+        "claim": "(b) The gap across correlations is much smaller for MMoE: at most half of OMoE's and of "
+        "SB's.",
         "metric": "mse",
         "tests": tuple({"value": ("over", gap("mmoe"), gap(m)), "at_most": 0.5} for m in ("omoe", "sb")),
     },
     {
-        "claim": "(c) At correlation 1 MMoE equals OMoE within 10 %; at 0.5 OMoE's loss is at least 10 % higher.",
+        "claim": "(c) At correlation 1 MMoE equals OMoE within 10 %; at 0.5 OMoE's loss is at least 10 % "
+        "higher.",
         "metric": "mse",
         "tests": (
             {"value": ("over", cell("mean", "omoe", 1.0), cell("mean", "mmoe", 1.0)), "between": (0.9, 1.1)},
@@ -64,8 +66,8 @@ CLAIMS = (
         ),
     },
     {
-        "claim": "(e) Shared-Bottom's losses vary most at every correlation; OMoE's vary as MMoE's at 1 (within a "
-        "quarter) and more at 0.5.",
+        "claim": "(e) Shared-Bottom's losses vary most at every correlation; OMoE's vary as MMoE's at 1 "
+        "(within a quarter) and more at 0.5.",
         "metric": "mse",
         "tests": (
             *(
@@ -84,8 +86,8 @@ CLAIMS = (
         ),
     },
     {
-        "claim": "(f) The best runs are comparable: the 5 % quantiles of Shared-Bottom and OMoE are within 10 % of "
-        "MMoE's.",
+        "claim": "(f) The best runs are comparable: the 5 % quantiles of Shared-Bottom and OMoE are within "
+        "10 % of MMoE's.",
         "metric": "mse",
         "tests": tuple(
             {"value": ("over", cell("low", m, p), cell("low", "mmoe", p)), "between": (0.9, 1.1)}

@@ -8,8 +8,10 @@ A claim is a mapping:
                                   ("std", "mmoe", "static", "correlation=1.0")), "at_least": 1.0},)}
 
 `value` is a formula: `("minus", a, b)`, `("over", a, b)` and `("max", a, b)` of formulas, or a statistic over
-the seeds of one method under one condition, `(statistic, model, weighting, condition)`. A seed's number is the
-mean over tasks of the metric on the test split, at the setting that validation chose.
+the seeds of one method under one condition, `(statistic, model, weighting, condition)`. A seed's number is
+the metric on the test split at the setting that validation chose, the mean over tasks or, with a fifth part,
+that of one task. For the statistic `seesaw` it is 1 where the run is better than the baseline's run of the
+same seed on one task and worse on another, else 0.
 """
 
 import math
@@ -19,16 +21,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl.errors import InputError, unknown_name
-from mtl.metrics import bootstrap, judge
+from mtl.metrics import HIGHER_IS_BETTER, bootstrap, judge
 from mtl.metrics.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from mtl.report.tuned import Tuned
-from mtl.report.workdir import Method, Place
+from mtl.report.workdir import Method, Place, Seeds
 
 STATISTICS: dict[str, Callable[..., np.ndarray]] = {
     "mean": np.mean,
     "std": lambda x, axis: np.std(x, axis=axis, ddof=1),
     "low": lambda x, axis: np.quantile(x, 0.05, axis=axis),
     "high": lambda x, axis: np.quantile(x, 0.95, axis=axis),
+    "seesaw": np.mean,
 }
 """Of the seeds of a cell; `low` and `high` are the 5 % and the 95 % quantile, which unlike the best and the
 worst run have a bootstrap distribution."""
@@ -158,16 +161,16 @@ def _cells(formula: Any) -> Iterator[tuple[str, ...]]:
             yield from _cells(part)
     elif formula[0] not in STATISTICS:
         raise unknown_name("operation in config.report.claims:", formula[0], [*OPERATIONS, *STATISTICS])
-    elif len(formula) != 4:
+    elif len(formula) not in (4, 5):
         raise InputError(
-            f"config.report.claims: {formula!r}, expected (statistic, model, weighting, condition)"
+            f"config.report.claims: {formula!r}, expected (statistic, model, weighting, condition[, task])"
         )
     else:
         yield tuple(formula)
 
 
 def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest:
-    cells = list(dict.fromkeys(cell[1:] for cell in _cells(test["value"])))
+    cells = list(dict.fromkeys(_cells(test["value"])))
     samples = [_seeds(cell, metric, tuned) for cell in cells]
     common = sorted(set.intersection(*(set(s) for s in samples)))
     values = [np.array([s[seed] for seed in common]) for s in samples]
@@ -187,21 +190,35 @@ def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest
 
 
 def _seeds(cell: tuple[str, ...], metric: str, tuned: Tuned) -> dict[int, float]:
-    """Per seed the mean over tasks of the metric on the test split."""
-    model, weighting, condition = cell
-    for group, table in tuned.study.tables.items():
+    """The number of every seed, as the module's docstring says."""
+    statistic, model, weighting, condition, *task = cell
+    study = tuned.study
+    tasks = task or [t.name for t in study.tasks]
+    for group, table in study.tables.items():
         if group.hparams == condition:
-            places = table.get(Method(model, weighting), {})
-            seeds = [places.get(Place("test", task.name, metric), {}) for task in tuned.study.tasks]
-            common = set.intersection(*map(set, seeds))
-            return {seed: float(np.mean([s[seed] for s in seeds])) for seed in common}
+            runs = _values(table.get(Method(model, weighting), {}), tasks, metric)
+            if statistic != "seesaw":
+                return {seed: float(np.mean(values)) for seed, values in runs.items()}
+            baseline = next((places for m, places in table.items() if m.model == study.baseline), {})
+            sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
+            gains = {
+                s: sign * (runs[s] - v) for s, v in _values(baseline, tasks, metric).items() if s in runs
+            }
+            return {seed: float(gain.max() > 0 > gain.min()) for seed, gain in gains.items()}
     return {}
+
+
+def _values(places: Mapping[Place, Seeds], tasks: Sequence[str], metric: str) -> dict[int, np.ndarray]:
+    """Per seed that has them all the metric of every task."""
+    found = [places.get(Place("test", task, metric), {}) for task in tasks]
+    common = set.intersection(*map(set, found))
+    return {seed: np.array([values[seed] for values in found]) for seed in common}
 
 
 def _evaluate(formula: Any, arrays: Mapping[tuple, np.ndarray], axis: int) -> np.ndarray:
     if formula[0] in OPERATIONS:
         return OPERATIONS[formula[0]](*(_evaluate(part, arrays, axis) for part in formula[1:]))
-    return STATISTICS[formula[0]](arrays[tuple(formula[1:])], axis=axis)
+    return STATISTICS[formula[0]](arrays[tuple(formula)], axis=axis)
 
 
 def _text(formula: Any) -> str:
@@ -212,7 +229,7 @@ def _text(formula: Any) -> str:
         return sign.join(f"({x})" if " − " in x or " / " in x else x for x in (left, right))
     if formula[0] == "max":
         return f"max({_text(formula[1])}, {_text(formula[2])})"
-    return f"{formula[0]}({', '.join(part for part in (formula[1], formula[3]) if part)})"
+    return f"{formula[0]}({', '.join(part for part in (formula[1], *formula[3:]) if part)})"
 
 
 def _limit(limit: Any) -> str:

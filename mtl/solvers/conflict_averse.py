@@ -31,7 +31,7 @@ class _Iterate(NamedTuple):
     done: Array  # [] bool
 
 
-def conflict_averse(gramian: Array, radius: float) -> QPSolution:
+def conflict_averse(gramian: Array, radius: float | Array) -> QPSolution:
     """Finds the direction in a ball about the mean gradient whose worst task falls fastest.
 
         max_x min_i ⟨g_i, x⟩   subject to   ‖x − g₀‖ ≤ c ‖g₀‖;     x = Jᵀa,  a = 1/T + κ w / ‖Jᵀw‖
@@ -43,7 +43,7 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
 
     Args:
       gramian: G `[T, T]`, symmetric positive semi-definite, at any scale.
-      radius: c ≥ 0; 0 gives the mean.
+      radius: c ≥ 0 `[]`; 0 gives the mean.
 
     Returns:
       a `[T]` and the residual: the largest violation of the optimality conditions
@@ -82,8 +82,9 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
 
     highest = jnp.max(jnp.where(live, scaled, 0.0)) / jnp.where(usable, kappa, 1.0)
     zero = jnp.zeros((), dtype)
+    at_least = jnp.maximum(radius, 1e-3) if isinstance(radius, jax.Array) else max(radius, 1e-3)
     start = _Iterate(
-        ratio=jnp.minimum(jnp.asarray(1.0 / max(radius, 1e-3), dtype), highest),
+        ratio=jnp.minimum(jnp.asarray(1.0 / at_least, dtype), highest),
         low=zero,
         high=highest,
         beta=jnp.zeros(num_tasks, dtype),
@@ -92,6 +93,7 @@ def conflict_averse(gramian: Array, radius: float) -> QPSolution:
         done=~usable,
     )
     end = jax.lax.while_loop(lambda it: ~it.done, step, start)
+
     def violation(pull):
         slope = r + jnp.where(live, cosine @ pull, 0.0)
         below = jnp.where(live, (end.beta @ slope) * h - slope, 0.0)

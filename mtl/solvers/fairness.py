@@ -39,7 +39,9 @@ class _Iterate(NamedTuple):
     steps: Array  # []
 
 
-def fair_weights(gramian: Array, fairness: float = 1.0, preference: Array | None = None) -> QPSolution:
+def fair_weights(
+    gramian: Array, fairness: float | Array = 1.0, preference: Array | None = None
+) -> QPSolution:
     """Solves (Gα)_i = (p_i / α_i)^(1/s) for α > 0, with a certificate.
 
     Where no solution exists (some convex combination of the gradients is zero: a Pareto-stationary point)
@@ -49,7 +51,7 @@ def fair_weights(gramian: Array, fairness: float = 1.0, preference: Array | None
 
     Args:
       gramian: G `[T, T]`, symmetric positive semi-definite, at any scale.
-      fairness: s > 0.
+      fairness: s > 0 `[]`.
       preference: p `[T]`, positive; None for ones.
 
     Returns:
@@ -76,7 +78,7 @@ def fair_weights(gramian: Array, fairness: float = 1.0, preference: Array | None
 
 
 def fairness_residual(
-    gramian: Array, weights: Array, fairness: float = 1.0, preference: Array | None = None
+    gramian: Array, weights: Array, fairness: float | Array = 1.0, preference: Array | None = None
 ) -> Array:
     """Largest relative violation of (Gα)_i = (p_i / α_i)^(1/s) over the tasks with a gradient.
 
@@ -85,7 +87,7 @@ def fairness_residual(
     Args:
       gramian: G `[T, T]`.
       weights: α `[T]`.
-      fairness: s.
+      fairness: s `[]`.
       preference: p `[T]`; None for ones.
 
     Returns:
@@ -97,17 +99,22 @@ def fairness_residual(
     return jnp.max(jnp.where(live, value, 0.0))
 
 
-def _violation(cosine: Array, kappa: Array, exponent: float, beta: Array) -> Array:
+def _violation(cosine: Array, kappa: Array, exponent: float | Array, beta: Array) -> Array:
     return jnp.abs(beta**exponent / kappa * (cosine @ beta) - 1.0)
 
 
-def _newton(cosine: Array, kappa: Array, exponent: float) -> Array:
+def _newton(cosine: Array, kappa: Array, exponent: float | Array) -> Array:
     """Minimises the potential; the ridge is on until its minimum is near, then off as long as that helps."""
     dtype = cosine.dtype
     trials = 0.5 ** jnp.arange(8, dtype=dtype)
 
     def potential(beta, ridge):
         quadratic = 0.5 * jnp.sum(beta * (beta @ cosine), axis=-1) + 0.5 * ridge * jnp.sum(beta**2, axis=-1)
+        if isinstance(exponent, jax.Array):  # a logarithm or a power, which is known only when it runs
+            is_log = exponent == 1.0
+            rest = jnp.where(is_log, 1.0, 1.0 - exponent)
+            psi = jnp.where(is_log, jnp.log(beta), beta**rest / rest)
+            return quadratic - jnp.sum(kappa * psi, axis=-1)
         if exponent == 1.0:
             return quadratic - jnp.sum(kappa * jnp.log(beta), axis=-1)
         return quadratic - jnp.sum(kappa * beta ** (1.0 - exponent), axis=-1) / (1.0 - exponent)

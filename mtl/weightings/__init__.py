@@ -11,6 +11,8 @@ in a chain:
 the scale-free optimality gap. A gradient that is not finite, or a loss in the methods that read losses,
 makes the weights or the update NaN: it is never replaced by something that looks like a weighting.
 
+Arguments that are numbers may be traced, so that many settings run in one program; see `numbers`.
+
 To add one: write `mtl/weightings/<name>.py` and add a line to `WEIGHTINGS`.
 """
 
@@ -18,10 +20,12 @@ from mtl.weightings.aligned_mtl import aligned_mtl
 from mtl.weightings.build import (
     NEEDS,
     SCALARIZATIONS,
+    STRUCTURAL,
     WEIGHTINGS,
     Needs,
     build,
     needs,
+    numbers,
     observe,
     parse,
     weighting_state,
@@ -68,6 +72,7 @@ from mtl.weightings.uwl import UWLState, uwl
 __all__ = [
     "NEEDS",
     "SCALARIZATIONS",
+    "STRUCTURAL",
     "WEIGHTINGS",
     "DBMTLState",
     "DWAState",
@@ -121,6 +126,7 @@ __all__ = [
     "needs",
     "normalized",
     "ntkmtl",
+    "numbers",
     "observe",
     "parse",
     "pcd",

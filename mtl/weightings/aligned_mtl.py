@@ -12,7 +12,7 @@ import optax
 
 from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
-from mtl.weightings.contract import gramian_weighting, infer_num_tasks, per_task
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, known_false, per_task
 
 SCALES = ("min", "median", "mean")
 
@@ -52,7 +52,7 @@ def aligned_mtl(
 
     def preferred(size):
         p = per_task("preference", 1.0 / size if preference is None else preference, size)
-        if (p < 0).any():
+        if known_false((p >= 0).all()):
             raise InputError(f"preference is {preference!r}, expected numbers ≥ 0")
         return jnp.asarray(p, jnp.float32)
 

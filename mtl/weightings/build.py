@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from mtl.types import Array
 from mtl.weightings.aligned_mtl import aligned_mtl
 from mtl.weightings.cagrad import cagrad
 from mtl.weightings.config import config
+from mtl.weightings.contract import is_traced, known_false
 from mtl.weightings.db_mtl import db_mtl
 from mtl.weightings.dual_proj import dual_proj
 from mtl.weightings.dwa import dwa
@@ -124,6 +125,11 @@ NEEDS: dict[str, Needs] = {
 }
 """The methods that need more than most."""
 
+STRUCTURAL: dict[str, dict[str, float]] = {
+    "db_mtl": {"beta": 0.0},  # keeps no averages, so that its state is another one
+}
+"""Values of float arguments that make another program; see `numbers`. For every method `smooth` 0 is one."""
+
 _GIVEN = ("num_tasks", "kinds", "shared", "steps_per_epoch")
 
 
@@ -138,6 +144,9 @@ def build(
 
     Two arguments go with every method: `normalize`, see `normalized`, and `smooth`, see `smoothed`.
 
+    Inside `jit`, `vmap` or `scan` those that `numbers` names may be traced: `[]` or `[T]`, or a tuple of T
+    traced scalars, used in float32. Their values are not checked; build once with plain numbers for that.
+
     Args:
       spec: `"mgda"` or `{"name": "mgda", "normalizer": "l2", "normalize": "mean_norm"}`.
       kinds: the kinds of the T tasks.
@@ -151,6 +160,11 @@ def build(
       InputError: the name or an argument is unknown, or a value is out of range.
     """
     name, arguments = parse(spec)
+    types = _types(name)
+    for key, value in arguments.items():
+        if float in types[key] and is_traced(value):
+            # In float64 it would widen the states, which are float32.
+            arguments[key] = jnp.asarray(value, jnp.float32)
     how = arguments.pop("normalize", "none")
     decay = arguments.pop("smooth", 0.0)
     factory = WEIGHTINGS[name]
@@ -163,8 +177,9 @@ def build(
     }
     accepted = inspect.signature(factory).parameters
     given = {k: v for k, v in given.items() if k in accepted}
-    if name in UNWEIGHTED and (decay or how == "sum_one"):
-        key = "smooth" if decay else "normalize='sum_one'"
+    smooths = not known_false(decay)
+    if name in UNWEIGHTED and (smooths or how == "sum_one"):
+        key = "smooth" if smooths else "normalize='sum_one'"
         raise InputError(f"weighting {name!r} does not weigh this step's gradients; it takes no {key}")
     try:
         weighting = smoothed(factory(**given, **arguments), decay, scope)
@@ -200,6 +215,50 @@ def parse(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if key not in accepted:
             raise unknown_name(f"argument of weighting {name!r}:", key, accepted)
     return name, arguments
+
+
+def numbers(spec: str | Mapping[str, Any]) -> dict[str, float | tuple[float, ...]]:
+    """Finds the arguments of a spec that `build` also takes as traced arrays.
+
+    Weightings whose specs differ only in these numbers are one program:
+
+        jax.vmap(lambda c: build({**spec, "c": c}, kinds=kinds).update(…))(jnp.array([0.2, 0.4]))
+
+    They are the given values of arguments that are floats by their type. Counts, names, switches and None
+    decide what is computed and are left out, as are the values in `STRUCTURAL`.
+
+    Args:
+      spec: as for `build`.
+
+    Returns:
+      Floats, and tuples of floats for arguments that are given per task.
+
+    Raises:
+      InputError: there is no known name, or a key is not an argument of the method.
+    """
+    name, arguments = parse(spec)
+    types = _types(name)
+    boundaries = {"smooth": 0.0, **STRUCTURAL.get(name, {})}
+    found: dict[str, float | tuple[float, ...]] = {}
+    for key, value in arguments.items():
+        if float in types[key] and _is_number(value) and value != boundaries.get(key):
+            found[key] = float(value)
+        elif (
+            Sequence[float] in types[key] and isinstance(value, tuple | list) and all(map(_is_number, value))
+        ):
+            found[key] = tuple(map(float, value))
+    return found
+
+
+def _types(name: str) -> dict[str, tuple[Any, ...]]:
+    """The types that every argument in a spec may have, by its annotation."""
+    annotations = {k: p.annotation for k, p in inspect.signature(WEIGHTINGS[name]).parameters.items()}
+    annotations |= {"normalize": str, "smooth": float}
+    return {k: get_args(v) or (v,) for k, v in annotations.items()}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def weighting_state(opt_state: optax.OptState) -> Any:

@@ -11,7 +11,7 @@ import optax
 from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
 from mtl.solvers import conflict_averse
-from mtl.weightings.contract import check_num_tasks, gramian_weighting
+from mtl.weightings.contract import check_num_tasks, gramian_weighting, known_false
 
 RESCALES = ("none", "one_plus_c", "one_plus_c_squared")
 
@@ -51,7 +51,7 @@ def cagrad(
     (1e-8) is added to the norms.
     """
     check_num_tasks(num_tasks, required=False)
-    if not c >= 0:
+    if known_false(c >= 0):
         raise InputError(f"c is {c!r}, expected a number ≥ 0")
     if rescale not in RESCALES:
         raise unknown_name("CAGrad rescale", rescale, RESCALES)

@@ -196,6 +196,16 @@ def check_num_tasks(num_tasks: int | None, *, required: bool = True) -> None:
         raise InputError(f"num_tasks is {num_tasks!r}, expected an integer of at least 1")
 
 
+def is_traced(value: Any) -> bool:
+    """Says whether a value, or a part of it, is known only when the program runs."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(value))
+
+
+def known_false(condition: Any) -> bool:
+    """Says whether a condition on an argument is known to be false; traced arguments are not judged."""
+    return not is_traced(condition) and not condition
+
+
 def infer_num_tasks(num_tasks: int | None, values: float | Sequence[float] | None) -> int | None:
     """Returns the number of tasks, checked; without one, the length of a per-task argument if it has any.
 
@@ -205,10 +215,10 @@ def infer_num_tasks(num_tasks: int | None, values: float | Sequence[float] | Non
     check_num_tasks(num_tasks, required=False)
     if num_tasks is not None or values is None or isinstance(values, int | float):
         return num_tasks
-    return len(values)
+    return None if getattr(values, "ndim", 1) == 0 else len(values)  # a traced number has no length
 
 
-def per_task(name: str, values: float | Sequence[float], num_tasks: int | None) -> np.ndarray:
+def per_task(name: str, values: float | Sequence[float], num_tasks: int | None) -> np.ndarray | Array:
     """Turns a scalar or a sequence into one finite float per task.
 
     Args:
@@ -217,21 +227,22 @@ def per_task(name: str, values: float | Sequence[float], num_tasks: int | None) 
       num_tasks: T; None takes the length of `values`.
 
     Returns:
-      `[T]` float64.
+      `[T]`, float64 of NumPy; of traced values, of which only the shape is checked, a traced array.
 
     Raises:
       InputError: wrong length, not numbers, or not finite.
     """
+    array: Any
     try:
-        array = np.asarray(values, np.float64)
+        array = jnp.asarray(values, jnp.float32) if is_traced(values) else np.asarray(values, np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name} is {values!r}, expected one number per task") from None
     if array.ndim == 0 and num_tasks is not None:
-        array = np.full(num_tasks, array)
+        array = jnp.full(num_tasks, array) if is_traced(array) else np.full(num_tasks, array)
     if array.ndim != 1 or (num_tasks is not None and len(array) != num_tasks) or not len(array):
         expected = "one number per task" if num_tasks is None else f"{num_tasks} numbers"
         raise InputError(f"{name} is {values!r}, expected {expected}, one per task")
-    if not np.isfinite(array).all():
+    if not is_traced(array) and not np.isfinite(array).all():
         raise InputError(f"{name} is {values!r}, expected finite numbers")
     return array
 

@@ -12,7 +12,14 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, StackedJacobian, select, shared_mask
 from mtl.types import Array, PyTree
-from mtl.weightings.contract import balance, check_losses, check_num_tasks, positive, sized_jacobian
+from mtl.weightings.contract import (
+    balance,
+    check_losses,
+    check_num_tasks,
+    known_false,
+    positive,
+    sized_jacobian,
+)
 from mtl.weightings.history import map_shared, scale_rows, squared_norms, zeros_per_task
 
 
@@ -63,20 +70,21 @@ def db_mtl(
     Departures from the paper: private leaves get ∇L_t, not ∇ log L_t; losses and norms have no 1e-8 added.
     """
     check_num_tasks(num_tasks)
-    if not 0 <= beta < 1 or not sigma >= 0:
+    if known_false((beta >= 0) & (beta < 1)) or known_false(sigma >= 0):
         raise InputError(f"beta is {beta!r} and sigma is {sigma!r}, expected beta in [0, 1) and sigma ≥ 0")
-    if tap and beta > 0:
+    averages = not known_false(beta > 0)
+    if tap and averages:
         raise InputError("db_mtl with beta > 0 averages gradients of the parameters; tap needs beta = 0")
 
     def init_fn(params):
-        average = zeros_per_task(params, num_tasks, shared) if beta > 0 else ()
+        average = zeros_per_task(params, num_tasks, shared) if averages else ()
         return DBMTLState(jnp.zeros(num_tasks, jnp.float32), average, jnp.zeros((), jnp.int32))
 
     def update_fn(updates, state, params=None, *, losses, **extra):
         del params, extra
         values, rows = positive(check_losses(losses, num_tasks))
         step = optax.safe_increment(state.step)
-        if beta == 0:
+        if not averages:
 
             def solve(gramian):
                 norms = jnp.sqrt(jnp.diagonal(gramian)) / values.astype(gramian.dtype)

@@ -13,7 +13,13 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, check_steps_per_epoch, sized_jacobian
+from mtl.weightings.contract import (
+    check_losses,
+    check_num_tasks,
+    check_steps_per_epoch,
+    known_false,
+    sized_jacobian,
+)
 
 
 class DWAState(NamedTuple):
@@ -57,7 +63,7 @@ def dwa(
     """
     check_num_tasks(num_tasks)
     check_steps_per_epoch(steps_per_epoch)
-    if not temperature > 0:
+    if known_false(temperature > 0):
         raise InputError(f"temperature is {temperature!r}, expected a number above 0")
 
     def init_fn(params):

@@ -13,7 +13,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, StackedJacobian, combine, shared_leaves, shared_mask
 from mtl.types import Array, PyTree
-from mtl.weightings.contract import check_num_tasks, sized_jacobian
+from mtl.weightings.contract import check_num_tasks, known_false, sized_jacobian
 from mtl.weightings.history import map_shared, zeros_per_task
 
 
@@ -60,7 +60,7 @@ def excess_mtl(
     root, so that common scales of the gradients play no role; private leaves are not weighted.
     """
     check_num_tasks(num_tasks)
-    if not step_size >= 0:
+    if known_false(step_size >= 0):
         raise InputError(f"step_size is {step_size!r}, expected a number ≥ 0")
 
     def init_fn(params):

@@ -11,7 +11,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import fair_weights
-from mtl.weightings.contract import gramian_weighting, infer_num_tasks
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, known_false
 from mtl.weightings.upgrad import positive_preference
 
 
@@ -50,7 +50,7 @@ def fairgrad(
     `scipy.optimize.least_squares`.
     """
     num_tasks = infer_num_tasks(num_tasks, preference)
-    if not alpha > 0:
+    if known_false(alpha > 0):
         raise InputError(f"alpha is {alpha!r}, expected a number above 0")
     plain = isinstance(preference, int | float)
     positive_preference(preference, num_tasks or 1)

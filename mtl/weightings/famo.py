@@ -14,7 +14,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, per_task, sized_jacobian
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, per_task, sized_jacobian
 
 
 class FAMOState(NamedTuple):
@@ -75,7 +75,7 @@ def famo(
     """
     check_num_tasks(num_tasks)
     bound = per_task("minimum", minimum, num_tasks)
-    if not learning_rate > 0 or not decay >= 0:
+    if known_false(learning_rate > 0) or known_false(decay >= 0):
         raise InputError(
             f"learning_rate is {learning_rate!r} and decay is {decay!r}, expected above 0 and at least 0"
         )

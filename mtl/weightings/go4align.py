@@ -13,7 +13,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, positive, sized_jacobian
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, positive, sized_jacobian
 
 
 class GO4AlignState(NamedTuple):
@@ -56,7 +56,7 @@ def go4align(
     check_num_tasks(num_tasks)
     if isinstance(num_groups, bool) or not isinstance(num_groups, int) or num_groups < 1:
         raise InputError(f"num_groups is {num_groups!r}, expected an integer of at least 1")
-    if not step_size >= 0:
+    if known_false(step_size >= 0):
         raise InputError(f"step_size is {step_size!r}, expected a number ≥ 0")
 
     def init_fn(params):

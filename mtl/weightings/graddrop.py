@@ -16,7 +16,14 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, StackedJacobian, select, shared_mask
 from mtl.types import Array
-from mtl.weightings.contract import check_num_tasks, fresh_key, per_task, sized_jacobian, split_key
+from mtl.weightings.contract import (
+    check_num_tasks,
+    fresh_key,
+    known_false,
+    per_task,
+    sized_jacobian,
+    split_key,
+)
 
 
 class GradDropState(NamedTuple):
@@ -59,7 +66,7 @@ def graddrop(
     """
     check_num_tasks(num_tasks)
     passes = per_task("leak", leak, num_tasks)
-    if (passes < 0).any() or (passes > 1).any():
+    if known_false(((passes >= 0) & (passes <= 1)).all()):
         raise InputError(f"leak is {leak!r}, expected numbers in [0, 1]")
 
     def init_fn(params):
@@ -82,7 +89,7 @@ def graddrop(
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 
 
-def _drop(gradients: Array, key: Array, leak: np.ndarray) -> Array:
+def _drop(gradients: Array, key: Array, leak: np.ndarray | Array) -> Array:
     g = gradients.astype(jnp.promote_types(gradients.dtype, jnp.float32))
     size = jnp.sum(jnp.abs(g), axis=0)
     purity = 0.5 * (1.0 + jnp.sum(g, axis=0) / jnp.where(size == 0, 1.0, size))

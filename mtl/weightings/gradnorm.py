@@ -13,7 +13,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.types import Array
-from mtl.weightings.contract import balance, check_losses, check_num_tasks
+from mtl.weightings.contract import balance, check_losses, check_num_tasks, known_false
 
 
 class GradNormState(NamedTuple):
@@ -69,9 +69,9 @@ def gradnorm(
     a floor of 0.
     """
     check_num_tasks(num_tasks)
-    if not alpha >= 0:
+    if known_false(alpha >= 0):
         raise InputError(f"alpha is {alpha!r}, expected a number ≥ 0")
-    if not learning_rate > 0:
+    if known_false(learning_rate > 0):
         raise InputError(f"learning_rate is {learning_rate!r}, expected a number above 0")
     optimizer = optax.adam(learning_rate) if optimizer is None else optimizer
 

@@ -15,7 +15,7 @@ from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import cosine_normalise
 from mtl.types import Array
-from mtl.weightings.contract import balance, check_num_tasks, fresh_key, split_key
+from mtl.weightings.contract import balance, check_num_tasks, fresh_key, known_false, split_key
 from mtl.weightings.pcgrad import random_orders
 
 
@@ -66,7 +66,7 @@ def gradvac(
     Departures from the paper: one block for all shared leaves, not one per layer.
     """
     check_num_tasks(num_tasks)
-    if not 0 <= beta <= 1:
+    if known_false((beta >= 0) & (beta <= 1)):
         raise InputError(f"beta is {beta!r}, expected a number in [0, 1]")
 
     def init_fn(params):

@@ -14,7 +14,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, sized_jacobian
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, sized_jacobian
 
 
 class GroupDROState(NamedTuple):
@@ -49,7 +49,7 @@ def group_dro(
       InputError: an argument is out of range.
     """
     check_num_tasks(num_tasks)
-    if not step_size >= 0:
+    if known_false(step_size >= 0):
         raise InputError(f"step_size is {step_size!r}, expected a number ≥ 0")
 
     def init_fn(params):

@@ -13,7 +13,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, per_task, sized_jacobian
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, per_task, sized_jacobian
 
 
 class IMTLLState(NamedTuple):
@@ -61,7 +61,7 @@ def imtl_l(
     """
     check_num_tasks(num_tasks)
     start = per_task("init", init, num_tasks)
-    if not learning_rate > 0:
+    if known_false(learning_rate > 0):
         raise InputError(f"learning_rate is {learning_rate!r}, expected a number above 0")
     optimizer = optax.adam(learning_rate) if optimizer is None else optimizer
 

@@ -12,7 +12,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, as_jacobian, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, per_task
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, per_task
 
 
 class LossNormState(NamedTuple):
@@ -57,9 +57,9 @@ def loss_norm(
     """
     check_num_tasks(num_tasks)
     base = per_task("weights", weights, num_tasks)
-    if (base < 0).any() or not base.any():
+    if known_false((base >= 0).all() & base.any()):
         raise InputError(f"weights are {weights!r}, expected numbers ≥ 0, not all of them zero")
-    if not 0 < decay <= 1:
+    if known_false((decay > 0) & (decay <= 1)):
         raise InputError(f"decay is {decay!r}, expected a number in (0, 1]")
 
     def init_fn(params):

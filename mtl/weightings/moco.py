@@ -14,7 +14,7 @@ from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared, StackedJacobian, gramian, select, shared_mask
 from mtl.solvers import project_simplex
 from mtl.types import Array, PyTree
-from mtl.weightings.contract import check_losses, check_num_tasks, sized_jacobian
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, sized_jacobian
 from mtl.weightings.history import map_shared, scale_rows, squared_norms, zeros_per_task
 
 NORMALIZERS = ("none", "unit", "loss")
@@ -77,9 +77,9 @@ def moco(
     it to equal weights at every step.
     """
     check_num_tasks(num_tasks)
-    if not 0 < beta <= 1 or not gamma > 0:
+    if known_false((beta > 0) & (beta <= 1)) or known_false(gamma > 0):
         raise InputError(f"beta is {beta!r} and gamma is {gamma!r}, expected beta in (0, 1] and gamma > 0")
-    if min(beta_decay, gamma_decay, rho) < 0:
+    if any(known_false(x >= 0) for x in (beta_decay, gamma_decay, rho)):
         raise InputError(
             f"beta_decay, gamma_decay and rho are {(beta_decay, gamma_decay, rho)!r}, expected numbers ≥ 0"
         )

@@ -14,7 +14,7 @@ from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.solvers import project_simplex
 from mtl.types import Array
-from mtl.weightings.contract import check_num_tasks, other_batches, sized_jacobian
+from mtl.weightings.contract import check_num_tasks, known_false, other_batches, sized_jacobian
 
 
 class MoDoState(NamedTuple):
@@ -54,7 +54,7 @@ def modo(
       InputError: an argument is out of range, or the Jacobians of the other batches are missing.
     """
     check_num_tasks(num_tasks)
-    if not gamma > 0 or not rho >= 0:
+    if known_false(gamma > 0) or known_false(rho >= 0):
         raise InputError(f"gamma is {gamma!r} and rho is {rho!r}, expected gamma > 0 and rho ≥ 0")
 
     def init_fn(params):

@@ -14,7 +14,7 @@ from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.solvers import fair_weights
 from mtl.types import Array
-from mtl.weightings.contract import as_float32, balance, check_num_tasks, sized_jacobian
+from mtl.weightings.contract import as_float32, balance, check_num_tasks, known_false, sized_jacobian
 
 
 class NashState(NamedTuple):
@@ -68,7 +68,7 @@ def nash_mtl(
     solver fails. Between solutions the weights are kept after clipping, not before.
     """
     check_num_tasks(num_tasks, required=update_every != 1)
-    if max_norm is not None and not max_norm > 0:
+    if max_norm is not None and known_false(max_norm > 0):
         raise InputError(f"max_norm is {max_norm!r}, expected None or a number above 0")
     if isinstance(update_every, bool) or not isinstance(update_every, int) or update_every < 1:
         raise InputError(f"update_every is {update_every!r}, expected an integer of at least 1")

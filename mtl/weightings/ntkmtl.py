@@ -10,7 +10,7 @@ import optax
 
 from mtl.errors import InputError
 from mtl.jacobian import Shared
-from mtl.weightings.contract import check_num_tasks, gramian_weighting
+from mtl.weightings.contract import check_num_tasks, gramian_weighting, known_false
 
 
 def ntkmtl(
@@ -43,7 +43,7 @@ def ntkmtl(
     are not included; the authors' code also multiplies by T and clips the shared gradient to norm 1.
     """
     check_num_tasks(num_tasks, required=False)
-    if not exponent >= 0:
+    if known_false(exponent >= 0):
         raise InputError(f"exponent is {exponent!r}, expected a number ≥ 0")
 
     def solve(gramian):

@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import QPSolution, cone_qp, cosine_normalise
 from mtl.types import Array
-from mtl.weightings.contract import as_float32, balance, check_num_tasks, per_task
+from mtl.weightings.contract import as_float32, balance, check_num_tasks, known_false, per_task
 
 
 class PCDState(NamedTuple):
@@ -78,12 +77,12 @@ def pcd(
     check_num_tasks(num_tasks)
     if isinstance(primary, bool) or not isinstance(primary, int) or not 0 <= primary < num_tasks:
         raise InputError(f"primary is {primary!r}, expected the index of a task, 0 to {num_tasks - 1}")
-    if not 0 <= beta < 1:
+    if known_false((beta >= 0) & (beta < 1)):
         raise InputError(f"beta is {beta!r}, expected a number in [0, 1)")
     shares = per_task("tau (of the tasks that are not primary)", tau, max(num_tasks - 1, 1))
-    if shares.min() < 0 or shares.max() > 1:
+    if known_false(((shares >= 0) & (shares <= 1)).all()):
         raise InputError(f"tau is {tau!r}, expected numbers in [0, 1]")
-    shares = np.insert(shares[: num_tasks - 1], primary, 0.0)
+    every_share = [*shares[:primary], 0.0, *shares[primary : num_tasks - 1]]
 
     def init_fn(params):
         del params
@@ -99,7 +98,7 @@ def pcd(
             rms, count = _running_rms(norms, live & finite, state, beta)
             sizes = norms / jnp.where(rms > 0, rms, 1.0)
             unit = jnp.where(live[primary], sizes[primary], 1.0)
-            asked = jnp.asarray(shares, sizes.dtype) * sizes / unit
+            asked = jnp.asarray(every_share, sizes.dtype) * sizes / unit
             y, residual = nearest_direction(cosine, asked, primary)
             length = y @ cosine @ y
             # What rounding of the cosines leaves of a direction that vanishes.

@@ -20,7 +20,7 @@ from mtl.solvers import (
     simplex_qp,
 )
 from mtl.types import Array
-from mtl.weightings.contract import gramian_weighting, infer_num_tasks, per_task
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, known_false, per_task
 
 
 def pe_ltr(
@@ -63,9 +63,9 @@ def pe_ltr(
 
     def checked(size: int) -> Array:
         c = per_task("floors", floors, size)
-        if (c < 0).any():
+        if known_false((c >= 0).all()):
             raise InputError(f"floors are {floors!r}, expected numbers ≥ 0")
-        if c.sum() > 1 + 1e-9:
+        if known_false(c.sum() <= 1 + 1e-9):
             raise InputError(f"floors are {floors!r} and sum to {c.sum():g}, expected at most 1")
         return jnp.asarray(c, jnp.float32)
 

@@ -16,7 +16,7 @@ from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.solvers import project_simplex
 from mtl.types import Array
-from mtl.weightings.contract import check_num_tasks, other_batches, sized_jacobian
+from mtl.weightings.contract import check_num_tasks, known_false, other_batches, sized_jacobian
 from mtl.weightings.upgrad import positive_preference
 
 
@@ -72,7 +72,8 @@ def sdmgrad(
     J₂ = J₃; here they are three. Nothing absolute (1e-8) is added to the scale of A.
     """
     check_num_tasks(num_tasks)
-    if not lam >= 0 or not learning_rate > 0 or not 0 <= momentum < 1:
+    momentum_fits = (momentum >= 0) & (momentum < 1)
+    if any(map(known_false, (lam >= 0, learning_rate > 0, momentum_fits))):
         raise InputError(
             f"lam, learning_rate and momentum are {(lam, learning_rate, momentum)!r}, expected ≥ 0, > 0 and "
             "in [0, 1)"

@@ -13,7 +13,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, sized_jacobian
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, sized_jacobian
 
 
 class SLAWState(NamedTuple):
@@ -59,7 +59,7 @@ def slaw(
     of 1e-5.
     """
     check_num_tasks(num_tasks)
-    if not 0 <= decay < 1:
+    if known_false((decay >= 0) & (decay < 1)):
         raise InputError(f"decay is {decay!r}, expected a number in [0, 1)")
 
     def init_fn(params):

@@ -10,7 +10,7 @@ import optax
 
 from mtl.errors import InputError
 from mtl.jacobian import Shared, combine
-from mtl.weightings.contract import sized_jacobian
+from mtl.weightings.contract import is_traced, known_false, sized_jacobian
 
 
 def smoothed(
@@ -33,9 +33,10 @@ def smoothed(
     Raises:
       InputError: `decay` is out of range.
     """
-    if isinstance(decay, bool) or not isinstance(decay, int | float) or not 0 <= decay < 1:
+    number = isinstance(decay, int | float) and not isinstance(decay, bool)
+    if not is_traced(decay) and not (number and 0 <= decay < 1):
         raise InputError(f"smooth is {decay!r}, expected a number in [0, 1)")
-    if decay == 0:
+    if known_false(decay != 0):
         return weighting
 
     def update_fn(updates, state, params=None, **extra):

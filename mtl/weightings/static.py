@@ -14,7 +14,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, as_jacobian, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_num_tasks, per_task
+from mtl.weightings.contract import check_num_tasks, known_false, per_task
 
 
 class StaticState(NamedTuple):
@@ -67,11 +67,11 @@ def static(
             raise InputError("static(weights=<a number>) also needs num_tasks")
         values = per_task("weights", weights, num_tasks)
         size = len(values)
-        if (values < 0).any() or not values.any():
+        if known_false((values >= 0).all() & values.any()):
             raise InputError(f"weights are {weights!r}, expected numbers ≥ 0, not all of them zero")
         schedule = lambda _: jnp.asarray(values, jnp.float32)  # noqa: E731
     gamma = per_task("decay", decay, size)
-    if (gamma <= 0).any():
+    if known_false((gamma > 0).all()):
         raise InputError(f"decay is {decay!r}, expected factors above 0")
     if not isinstance(decay_steps, int) or decay_steps < 1:
         raise InputError(f"decay_steps is {decay_steps!r}, expected an integer of at least 1")

@@ -19,6 +19,7 @@ from mtl.weightings.contract import (
     check_losses,
     check_num_tasks,
     check_steps_per_epoch,
+    known_false,
     per_task,
     positive,
     sized_jacobian,
@@ -81,12 +82,12 @@ def stch(
     check_steps_per_epoch(steps_per_epoch)
     if form not in FORMS:
         raise unknown_name("STCH form", form, FORMS)
-    if not mu > 0:
+    if known_false(mu > 0):
         raise InputError(f"mu is {mu!r}, expected a number above 0")
     if not warmup_epochs >= 0:
         raise InputError(f"warmup_epochs is {warmup_epochs!r}, expected a count of at least 0")
     lam = per_task("preference", 1.0 / num_tasks if preference is None else preference, num_tasks)
-    if (lam <= 0).any():
+    if known_false((lam > 0).all()):
         raise InputError(f"preference is {preference!r}, expected numbers above 0")
     origin = per_task("ideal", ideal, num_tasks)
     first, last = warmup_epochs * steps_per_epoch, (warmup_epochs + 1) * steps_per_epoch

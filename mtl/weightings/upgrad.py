@@ -14,7 +14,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared
 from mtl.solvers import cone_qp_on_cosines, cosine_normalise
-from mtl.weightings.contract import gramian_weighting, infer_num_tasks, per_task
+from mtl.weightings.contract import gramian_weighting, infer_num_tasks, known_false, per_task
 
 
 def upgrad(
@@ -78,6 +78,6 @@ def positive_preference(preference: float | Sequence[float] | None, num_tasks: i
       InputError: a preference is not above 0, or lengths disagree.
     """
     p = per_task("preference", 1.0 / num_tasks if preference is None else preference, num_tasks)
-    if (p <= 0).any():
+    if known_false((p > 0).all()):
         raise InputError(f"preference is {preference!r}, expected numbers above 0")
     return jnp.asarray(p, jnp.float32)

@@ -14,7 +14,7 @@ import optax
 from mtl.errors import InputError
 from mtl.jacobian import Shared, as_jacobian, combine
 from mtl.types import Array
-from mtl.weightings.contract import check_losses, check_num_tasks, per_task
+from mtl.weightings.contract import check_losses, check_num_tasks, known_false, per_task
 
 LOSS_COEFFICIENT = {"regression": 0.5, "binary": 1.0, "multiclass": 1.0}
 """Coefficient of e^(−s) L by kind of task: ½ comes from the Gaussian likelihood only."""
@@ -91,9 +91,9 @@ def uwl(
     )
     penalty = per_task("log_coefficient", log_coefficient, num_tasks)
     start = per_task("init", init, num_tasks)
-    if (coefficient <= 0).any() or (penalty <= 0).any():
+    if known_false((coefficient > 0).all() & (penalty > 0).all()):
         raise InputError("loss_coefficient and log_coefficient must be above 0")
-    if learning_rate <= 0:
+    if known_false(learning_rate > 0):
         raise InputError(f"learning_rate is {learning_rate!r}, expected a number above 0")
     if average_last < 1 or (freeze_at is not None and freeze_at < 1):
         raise InputError("freeze_at and average_last count steps and must be at least 1")

@@ -88,6 +88,22 @@ def test_an_interval_decides(bound, verdict):
     assert found.low < found.value < found.high
 
 
+def test_one_task_and_the_share_of_seesaws():
+    found = only(CELLS, value=(*cell("mean", "a", LOW), "left"), at_least=0.0)
+    assert found.value == pytest.approx(CELLS["a", LOW].mean() + 1)
+    assert found.says == "mean(a, correlation=0.5, left) at least 0"
+    places = {}
+    for model, left, right in (("base", [1, 1, 1, 1], [1, 1, 1, 1]), ("m", [0, 2, 0, 2], [2, 2, 0, 1])):
+        values = {"left": left, "right": right}
+        places[Method(model, "static")] = {
+            Place("test", t, "mse"): dict(enumerate(map(float, v))) for t, v in values.items()
+        }
+    test = {"value": cell("seesaw", "m", LOW), "at_most": 0.9}
+    config = {"config": {"report": {"claims": (claim(test),)}}}
+    tuned = tune(Study("s", config, TASKS, "base", "", {Group("d", LOW): places}, ()))
+    assert judge_claims(tuned)[0].tests[0].value == 0.25  # the first seed; worse on both is no seesaw
+
+
 def test_a_claim_needs_all_its_tests():
     good = {"value": cell("mean", "a", LOW), "at_least": 0.0}
     bad = {"value": cell("mean", "a", LOW), "at_least": 99.0}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from gramians import FULL_RANK, ILL_CONDITIONED, LOW_RANK, OPPOSED, SIZES, UNEVEN, random_gramians
+from gramians import FULL_RANK, LOW_RANK, OPPOSED, SIZES, UNEVEN, random_gramians
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -232,3 +232,13 @@ def test_vmap_and_scan_equal_single_calls():
     np.testing.assert_allclose(solver(0.5)(grams).weights, single, rtol=1e-4)
     scanned = jax.lax.scan(lambda carry, g: (carry, solve(g).weights), 0, grams)[1]
     np.testing.assert_allclose(scanned, single, rtol=1e-4)
+
+
+def test_radii_as_arguments_of_one_program(x64):
+    """Traced radii give what numbers give, the mean and the non-conflicting directions included."""
+    gram = random_gramians(1, 4, 0, (FULL_RANK,))[0]
+    radii = np.array([0.0, 1e-4, 0.5, 1.5])
+    found = jax.jit(jax.vmap(conflict_averse, in_axes=(None, 0)))(gram, radii)
+    for radius, weights in zip(radii, found.weights, strict=True):
+        np.testing.assert_allclose(weights, one(gram, float(radius)).weights, rtol=1e-9)
+    assert float(jnp.max(found.residual)) <= 1e-10

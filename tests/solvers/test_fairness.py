@@ -273,3 +273,13 @@ def test_vmap_and_scan_equal_single_calls():
     np.testing.assert_allclose(solver(1.0)(grams).weights, single, rtol=1e-4)
     scanned = jax.lax.scan(lambda carry, g: (carry, solve(g).weights), 0, grams)[1]
     np.testing.assert_allclose(scanned, single, rtol=1e-4)
+
+
+def test_fairness_as_an_argument_of_one_program(x64):
+    """Traced numbers give what numbers give, on both sides of the logarithm at s = 1 and on it."""
+    gram = random_gramians(1, 4, 0, (FULL_RANK,))[0]
+    fairness = np.array([0.5, 1.0, 2.0, 5.0])
+    found = jax.jit(jax.vmap(fair_weights, in_axes=(None, 0)))(gram, fairness)
+    for s, weights in zip(fairness, found.weights, strict=True):
+        np.testing.assert_allclose(weights, one(gram, float(s)).weights, rtol=1e-9)
+    assert float(jnp.max(found.residual)) <= 1e-10
