@@ -89,9 +89,9 @@ def test_study_is_planned_with_the_baseline_and_without_a_model_twice():
     config = sweep.check_config(sweep.plain(execute(study(), "study")["get_config"]()))
     plan = sweep.make_plan(config)
     assert [name for name, _, _ in plan.models] == ["single_task", "shared_bottom", "mmoe-4"]
-    methods = [(group.model, group.weighting) for group in plan.groups]
+    methods = [(group.model, run.weighting) for group in plan.groups for run in group.runs]
     assert sorted(set(methods), key=str) == [(0, None), (1, 0), (1, 1), (2, 0), (2, 1)]
-    assert len(methods) == 2 * 5  # correlations × methods
+    assert len(methods) == 2 * 5 * config["seeds"]  # correlations × methods × seeds
 
 
 @pytest.fixture(scope="module")
