@@ -67,9 +67,9 @@ class Plan(NamedTuple):
         return self.problem.tasks
 
     @property
-    def data(self) -> tuple[tuple[Toy2D, ...], ...]:
+    def sample(self) -> tuple[Toy2D, ...]:
         """What stands in the place of data sets."""
-        return ((self.problem,),)
+        return (self.problem,)
 
 
 def is_problem(config: Mapping[str, Any]) -> bool:

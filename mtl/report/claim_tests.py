@@ -147,18 +147,28 @@ def check_claims(claims: Sequence[Mapping[str, Any]]) -> None:
                 raise InputError(
                     f"config.report.claims: a test needs a value and one of {wanted}: {dict(test)!r}"
                 )
-            list(_cells(test["value"]))
+            list(cells(test["value"]))
 
 
-def _cells(formula: Any) -> Iterator[tuple[str, ...]]:
-    """The statistics in a formula."""
+def cells(formula: Any) -> Iterator[tuple[str, ...]]:
+    """Finds the statistics in a formula.
+
+    Args:
+      formula: as in the module's docstring.
+
+    Yields:
+      `(statistic, model, weighting, condition)`, and the task if it names one.
+
+    Raises:
+      InputError: it is malformed.
+    """
     if not isinstance(formula, list | tuple) or not formula:
         raise InputError(f"config.report.claims: {formula!r} is no formula such as ('minus', a, b)")
     if formula[0] in OPERATIONS:
         if len(formula) != 3:
             raise InputError(f"config.report.claims: {formula[0]!r} needs two formulas: {formula!r}")
         for part in formula[1:]:
-            yield from _cells(part)
+            yield from cells(part)
     elif formula[0] not in STATISTICS:
         raise unknown_name("operation in config.report.claims:", formula[0], [*OPERATIONS, *STATISTICS])
     elif len(formula) not in (4, 5):
@@ -170,8 +180,8 @@ def _cells(formula: Any) -> Iterator[tuple[str, ...]]:
 
 
 def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest:
-    cells = list(dict.fromkeys(_cells(test["value"])))
-    samples = [_seeds(cell, metric, tuned) for cell in cells]
+    used = list(dict.fromkeys(cells(test["value"])))
+    samples = [_seeds(cell, metric, tuned) for cell in used]
     common = sorted(set.intersection(*(set(s) for s in samples)))
     values = [np.array([s[seed] for seed in common]) for s in samples]
     bound = {key: tuple(test[key]) if key == "between" else test[key] for key in BOUNDS if key in test}
@@ -181,7 +191,7 @@ def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest
         return ClaimTest(says, UNDECIDED, math.nan, math.nan, math.nan, len(common))
 
     def formula(*arrays, axis=-1):
-        return _evaluate(test["value"], dict(zip(cells, arrays, strict=True)), axis)
+        return _evaluate(test["value"], dict(zip(used, arrays, strict=True)), axis)
 
     # The same seed draws the same data for every model, so a resample takes whole seeds.
     found = bootstrap(formula, *values, paired=True)

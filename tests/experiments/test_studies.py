@@ -1,6 +1,7 @@
 """Every study in experiments/ plans as a whole, and a two-step run of it leaves a report."""
 
 import csv
+import math
 import os
 import runpy
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 import run
 from mtl import problems
+from mtl.report.claim_tests import cells, check_claims
 from mtl.sweep import check_config, make_plan, plain
 from mtl.weightings import WEIGHTINGS
 
@@ -42,11 +44,26 @@ def test_the_whole_study_plans(study):
     plan = make_plan(check_config(plain(config)))
     assert plan.name == study
     labels = {name for name, _, _ in plan.models}
-    assert config.report.baseline in labels
+    baseline = config.report.baseline
+    assert baseline in labels or not baseline
     runs = sum(len(g.runs) for g in plan.groups)
-    points = len(config.sweep.dataset.get("correlation", (None,)))
-    sharing = len(labels) - 1  # all but the baseline meet every weighting
-    assert runs == (sharing * len(config.weightings) + 1) * config.seeds * points
+    grids = (*config.sweep.dataset.values(), *config.sweep.train.values())
+    points = math.prod(len(values) for values in grids)
+    sharing = len(labels - {baseline})  # all but the baseline meet every weighting
+    assert runs == (sharing * len(config.weightings) + bool(baseline)) * config.seeds * points
+
+
+@pytest.mark.parametrize("study", OF_DATA)
+def test_its_claims_are_about_its_own_cells(study):
+    config = plain(config_of(study))
+    check_claims(config["report"]["claims"])
+    models = {spec if isinstance(spec, str) else spec.get("label", spec["name"]) for spec in config["models"]}
+    conditions = {f"{key}={value}" for key, values in config["sweep"]["dataset"].items() for value in values}
+    for claim in config["report"]["claims"]:
+        for test in claim["tests"]:
+            for cell in cells(test["value"]):
+                assert cell[1] in models
+                assert cell[3] in conditions
 
 
 @pytest.mark.parametrize("study", OF_DATA)
@@ -68,7 +85,7 @@ def test_two_steps_of_it_leave_results_and_a_report(study, tmp_path, capsys):
     assert code == 0, capsys.readouterr().err
     with (tmp_path / "out" / "results.csv").open() as f:
         rows = list(csv.DictReader(f))
-    assert {r["model"] for r in rows} == {"single_task", "shared_bottom"}
+    assert {r["model"] for r in rows} == {"shared_bottom", config_of(study).report.baseline} - {""}
     assert {r["step"] for r in rows} <= {"1", "2"}
     for name in ("summary.csv", "metrics.jsonl", "config.json", "report.html", "plots/tasks.png"):
         assert (tmp_path / "out" / name).stat().st_size > 0
