@@ -3,23 +3,32 @@
 Nothing here trains, and nothing here imports what trains: a report can be rebuilt wherever the files are.
 """
 
+from mtl.report.assess import Assessment, assess
 from mtl.report.build import build
+from mtl.report.claims import Claim, read_claims
 from mtl.report.published import Figure, read_published
 from mtl.report.summary import GroupSummary, MethodSummary, summarise
 from mtl.report.summary_csv import summary_csv
+from mtl.report.tuned import Tuned, tune
 from mtl.report.verdict import Verdict, verdicts
 from mtl.report.workdir import Study, read_study
 
 __all__ = [
+    "Assessment",
+    "Claim",
     "Figure",
     "GroupSummary",
     "MethodSummary",
     "Study",
+    "Tuned",
     "Verdict",
+    "assess",
     "build",
+    "read_claims",
     "read_published",
     "read_study",
     "summarise",
     "summary_csv",
+    "tune",
     "verdicts",
 ]

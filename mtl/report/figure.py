@@ -68,13 +68,22 @@ def look(study: Study) -> Look:
     models = sorted({m.model for m in methods}, key=lambda name: (name != study.baseline, name))
     weightings = sorted({m.weighting for m in methods}, key=lambda name: (name != "static", name))
     return Look(
-        dict(zip(weightings, _colours(COLOURS, len(weightings)))),
+        dict(zip(weightings, colours(COLOURS, len(weightings)))),
         {model: MARKERS[i % len(MARKERS)] for i, model in enumerate(models)},
-        dict(zip((t.name for t in study.tasks), _colours(TASK_COLOURS, len(study.tasks)))),
+        dict(zip((t.name for t in study.tasks), colours(TASK_COLOURS, len(study.tasks)))),
     )
 
 
-def _colours(first: Sequence[str], n: int) -> Sequence[str]:
+def colours(first: Sequence[str], n: int) -> Sequence[str]:
+    """As many colours as there are names.
+
+    Args:
+      first: a palette, used where it is long enough.
+      n: number of names.
+
+    Returns:
+      `n` hexadecimal colours.
+    """
     if n <= len(first):
         return first[:n]
     return [mpl.colors.to_hex(c) for c in mpl.colormaps["turbo"](np.linspace(0.05, 0.95, n))]
@@ -281,15 +290,19 @@ def cut(rows: Sequence, per_row: int, what: str) -> tuple[Sequence, str]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, whole or not at all.
+    """Writes a figure, whole or not at all.
 
     Args:
       figure: the figure.
-      path: the file.
+      path: the file; `.png` or `.svg` decides the format.
 
     Raises:
       InputError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    kind = path.suffix.removeprefix(".")
+    # Without a salt and with a date, every SVG would differ from the last.
+    metadata = {"Date": None} if kind == "svg" else None
+    with mpl.rc_context({"svg.hashsalt": path.stem}):
+        figure.savefig(buffer, format=kind, metadata=metadata)
     write_file(path, buffer.getvalue())

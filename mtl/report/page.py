@@ -1,73 +1,94 @@
 """The report as one self-contained HTML page."""
 
-import base64
-import json
-import math
-from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from mtl.metrics import HIGHER_IS_BETTER, Interval
-from mtl.report.page_style import CSS, SCRIPT
+from mtl.report.assess import Assessment
+from mtl.report.claims import Claim
+from mtl.report.page_parts import (
+    claims_html,
+    contents,
+    details,
+    document,
+    heading,
+    links,
+    picture,
+    soft,
+    table_html,
+    verdict_html,
+)
 from mtl.report.published import Figure
-from mtl.report.summary import LEVEL, NO_VALUE, GroupSummary, Measure, MethodSummary, best_mean
+from mtl.report.ranking import ALL_TASKS
+from mtl.report.result_tables import protocol_table, result_table, settings_table
+from mtl.report.summary import LEVEL, GroupSummary
+from mtl.report.tuned import Tuned
 from mtl.report.verdict import Verdict, primary_note
-from mtl.report.words import decimals, group_title, interval_text, metric_name, p_text
-from mtl.report.workdir import Study
+from mtl.report.words import decimals, group_title, interval_text, method_name, metric_name, p_text
 
-PLOT_TITLES = {
+SECTIONS = {
+    "verdicts": "Verdicts",
     "tasks": "Task against task",
-    "delta": "Δm against single-task",
-    "curves": "Training curves",
-    "weights": "Task weights",
+    "results": "Results",
+    "protocol": "Ranks, wins, trade-off, budget",
+    "training": "Training",
     "gates": "Gate utilisation",
+    "published": "Published figures",
+    "provenance": "Config and provenance",
+    "files": "Files",
 }
-"""Plots in the order of the page; the table comes after the first two."""
+
+OPEN_GROUPS = 4
+"""Verdicts shown open; those of further groups open on click."""
 
 RAW_FILES = ("config.json", "results.csv", "metrics.jsonl", "summary.csv")
 
 
 def page(
-    study: Study,
-    groups: tuple[GroupSummary, ...],
+    tuned: Tuned,
+    assessments: tuple[Assessment, ...],
+    claims: tuple[Claim, ...],
     verdicts: tuple[Verdict, ...],
     plots: dict[str, Path],
+    files: tuple[str, ...],
     reference: tuple[Figure, ...],
+    data: str,
 ) -> str:
     """Writes the page; everything that comes from files is escaped.
 
     Args:
-      study: the study's results.
-      groups: their comparison.
-      verdicts: its sentences.
-      plots: plot name → PNG file.
+      tuned: the study at the chosen settings.
+      assessments: its groups.
+      claims: judged claims; may be empty.
+      verdicts: sentences on each group.
+      plots: plot name → PNG file, with an SVG file beside it.
+      files: other files of the workdir to link to.
       reference: published figures to show beside the study's own; may be empty.
+      data: JSON of the interactive parts.
 
     Returns:
       The HTML.
     """
+    groups = tuple(found.summary for found in assessments)
+    sections = {
+        "verdicts": _verdicts(tuned, claims, verdicts),
+        "tasks": _scatter(assessments, plots),
+        "results": _results(tuned, assessments, plots),
+        "protocol": _protocol(assessments, plots),
+        "training": _training(tuned, plots),
+        "gates": [picture("Gate utilisation", plots["gates"])] if "gates" in plots else [],
+        "published": _published(reference, groups),
+        "provenance": _provenance(tuned),
+        "files": [links((*RAW_FILES, *files, *_plot_files(plots)))],
+    }
+    shown = {key: parts for key, parts in sections.items() if any(parts)}
     body = [
-        f"<h1>{escape(study.name)}</h1>",
-        f'<p class="soft">{escape(_scope(groups))}</p>',
-        "<h2>Verdict</h2>",
-        *map(_verdict, verdicts),
-        f'<p class="soft">{escape(primary_note(study))}</p>',
-        *(_plot(name, plots) for name in ("tasks", "delta")),
-        "<h2>Results</h2>",
-        f'<p class="soft">{escape(_legend(groups))}</p>',
-        *map(_table, groups),
-        *(_plot(name, plots) for name in ("curves", "weights", "gates")),
-        _reference(reference, groups),
-        _details(study),
-        _files(plots),
+        f"<h1>{escape(tuned.study.name)}</h1>",
+        soft(_scope(groups)),
+        contents({key: SECTIONS[key] for key in shown}),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(study.name)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(part for part in body if part)
-        + f"\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
-    )
+    for key, parts in shown.items():
+        body += [heading(key, SECTIONS[key]), *parts]
+    return document(tuned.study.name, body, data)
 
 
 def _scope(groups: tuple[GroupSummary, ...]) -> str:
@@ -85,91 +106,119 @@ def _scope(groups: tuple[GroupSummary, ...]) -> str:
     )
 
 
-def _verdict(verdict: Verdict) -> str:
-    items = "".join(f"<li>{escape(line)}</li>" for line in verdict.lines)
-    title = escape(verdict.title)
-    return f'<section class="verdict"><h3>{title}</h3><ul>{items}</ul></section>'
+def _verdicts(tuned: Tuned, claims: tuple[Claim, ...], verdicts: tuple[Verdict, ...]) -> list[str]:
+    return [
+        claims_html(claims),
+        *(verdict_html(v, is_open=i < OPEN_GROUPS) for i, v in enumerate(verdicts)),
+        soft(primary_note(tuned)),
+    ]
 
 
-def _plot(name: str, plots: dict[str, Path]) -> str:
-    if name not in plots:
-        return ""
-    data = base64.b64encode(plots[name].read_bytes()).decode()
-    title = escape(PLOT_TITLES[name])
-    return f'<h2>{title}</h2>\n<figure><img alt="{title}" src="data:image/png;base64,{data}"></figure>'
-
-
-def _legend(groups: tuple[GroupSummary, ...]) -> str:
+def _results(tuned: Tuned, assessments: tuple[Assessment, ...], plots: dict[str, Path]) -> list[str]:
     text = "Mean ± half-width of the 95 % interval over seeds, test split; bold: best mean"
-    models = sorted({group.baseline.model for group in groups if group.baseline})
+    models = sorted({a.summary.baseline.model for a in assessments if a.summary.baseline})
     if models:
         text += f"; ▲ ▼: better, worse than {models[0]} at adjusted p < {LEVEL:g}"
-    return text + ". Click a heading to sort."
+    parts = [soft(f"{text}. Click a heading to sort.")]
+    parts += [
+        table_html(result_table(found), [row.method for row in found.summary.methods])
+        for found in assessments
+    ]
+    if tuned.chosen:
+        tables = "\n".join(table_html(settings_table(tuned, found)) for found in assessments)
+        parts.append(f"<details><summary>All settings that were tried</summary>{tables}</details>")
+    titles = {"delta": "Δm against single-task", "conditions": "Losses and final values by condition"}
+    return parts + [picture(title, plots[name]) for name, title in titles.items() if name in plots]
 
 
-def _table(group: GroupSummary) -> str:
-    columns = [_text_column("model", [row.method.model for row in group.methods])]
-    columns.append(_text_column("weighting", [row.method.weighting for row in group.methods]))
-    columns += [_metric_column(group, measure) for measure in group.primary]
-    if group.baseline is not None:
-        deltas = [row.delta_m for row in group.methods]
-        columns.append(_interval_column("Δm % ↓", deltas, False, [""] * len(deltas), 2))
-    ranks = [Interval(row.mean_rank, math.nan, math.nan, 0) for row in group.methods]
-    columns.append(_interval_column("mean rank ↓", ranks, False, [""] * len(ranks), 1))
-    columns.append(_text_column("seesaw", ["seesaw" if row.seesaw else "" for row in group.methods]))
-    heads = (f'<th scope="col"><button>{head}</button></th>' for head, _ in columns)
-    rows = zip(*(cells for _, cells in columns))
-    return (
-        f'<div class="scroll"><table class="sortable"><caption>{escape(group_title(group.group))}'
-        f"</caption><thead><tr>{''.join(heads)}</tr></thead><tbody>\n"
-        + "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-        + "\n</tbody></table></div>"
+def _scatter(assessments: tuple[Assessment, ...], plots: dict[str, Path]) -> list[str]:
+    legend = (
+        '<div class="legend" id="models" role="group" aria-label="Models shown"></div>'
+        '<div class="legend" id="weightings" role="group" aria-label="Weightings shown"></div>'
     )
+    many = len(assessments[0].summary.primary) > 1
+    note = "Click legend entries to see only those, here, under Training and in the tables. "
+    if many:
+        note += (
+            "Large marks: means with 95 % intervals; small marks: single runs. Dashed: what static weights "
+            "of one model reach. Hover or tab to a mark to see what it is."
+        )
+    chart = (
+        '<div class="controls"{}><label>Grid point <select id="scatter-group"></select></label>'
+        '<label>across <select id="x-task"></select></label><label>up <select id="y-task"></select></label>'
+        '<label><input type="checkbox" id="as-gain"> gain over the baseline</label>'
+        '<label><input type="checkbox" id="single-runs" checked> single runs</label></div>'
+        '<div class="chart" id="scatter"{}><div class="tip" hidden></div></div>'
+    ).format(*["" if many else " hidden"] * 2)
+    return [soft(note), legend, chart, _as_pictures({"tasks": "Task against task"}, plots)]
 
 
-def _text_column(head: str, texts: Iterable[str]) -> tuple[str, list[str]]:
-    return escape(head), [f"<td>{escape(text)}</td>" for text in texts]
+def _protocol(assessments: tuple[Assessment, ...], plots: dict[str, Path]) -> list[str]:
+    references = {method_name(a.reference) for a in assessments if a.reference is not None}
+    versus = " or ".join(sorted(references))
+    parts = [
+        "Rank over seeds: rank of the method within each seed, averaged over tasks and seeds",
+        f"P(better): probability that a run beats that of {versus} on the same seed, averaged over tasks",
+        "Pareto: no other method has means as good on all tasks and better on one",
+        "hypervolume: volume that a run dominates, from the worst run of the group on each task (0) to the "
+        "best (1)",
+        "examples and backward passes are those of one run",
+        "intervals are 95 %",
+    ]
+    if not references:
+        del parts[1]
+    body = [soft("; ".join(parts) + ".")]
+    for found in assessments:
+        body.append(table_html(protocol_table(found), [row.method for row in found.summary.methods]))
+        body.append(soft(" ".join(_group_notes(found))))
+    if "ranks" in plots:
+        body.append(picture("Ranks over seeds and the critical difference", plots["ranks"]))
+    return body
 
 
-def _metric_column(group: GroupSummary, measure: Measure) -> tuple[str, list[str]]:
-    intervals = [row.intervals.get(measure, NO_VALUE) for row in group.methods]
-    marks = [_mark(row, measure) for row in group.methods]
-    head = f"{measure[0]} {metric_name(measure[1])}"
-    return _interval_column(head, intervals, HIGHER_IS_BETTER[measure[1]], marks, 6)
+def _group_notes(found: Assessment) -> list[str]:
+    notes = []
+    for ranking in found.rankings:
+        if ranking.test.p_value == ranking.test.p_value and len(ranking.methods) > 2:
+            where = "" if ranking.name == ALL_TASKS else f" on {ranking.name}"
+            notes.append(f"Friedman over {ranking.test.n} seeds{where}: {p_text(ranking.test.p_value)}.")
+    if found.trade_off is not None:
+        ends = zip(found.summary.primary, found.trade_off.worst, found.trade_off.best)
+        box = ", ".join(f"{task} {worst:.4g} to {best:.4g}" for (task, _), worst, best in ends)
+        notes.append(f"Hypervolume from worst to best run: {box}.")
+        notes += [
+            f"Static weights of {front.model} together: {interval_text(front.hypervolume, 3)}."
+            for front in found.trade_off.static_fronts
+        ]
+    return notes
 
 
-def _interval_column(
-    head: str, intervals: list[Interval], higher: bool, marks: list[str], most_decimals: int
-) -> tuple[str, list[str]]:
-    best, places = best_mean(intervals, higher), min(decimals(intervals), most_decimals)
-    cells = []
-    for interval, mark in zip(intervals, marks):
-        value = "" if math.isnan(interval.mean) else f"{interval.mean:.10g}"
-        style = ' class="best"' if interval.mean == best else ""
-        text = escape(interval_text(interval, places))
-        cells.append(f'<td data-value="{value}"{style}>{text}{mark}</td>')
-    return escape(head), cells
-
-
-def _mark(row: MethodSummary, measure: Measure) -> str:
-    comparison = row.versus_baseline.get(measure)
-    if comparison is None or not comparison.p_adjusted < LEVEL:
-        return ""
-    gain = comparison.gain
-    hint = (
-        f"gain {gain.difference:+.3g}, 95 % interval {gain.low:+.3g} to {gain.high:+.3g}, "
-        f"adjusted {p_text(comparison.p_adjusted)}"
+def _training(tuned: Tuned, plots: dict[str, Path]) -> list[str]:
+    if not any(record.kind in ("train", "val") for record in tuned.study.records):
+        return []
+    chart = (
+        '<div class="controls"><label>Show <select id="quantity"></select></label>'
+        '<label>grid point <select id="curve-group"></select></label>'
+        '<label>task <select id="curve-task"></select></label></div>'
+        '<div class="chart" id="curves"><div class="tip" hidden></div></div>'
     )
-    word, sign = ("better", "▲") if gain.difference > 0 else ("worse", "▼")
-    return f' <span class="{word}" title="{escape(hint)}">{sign}</span>'
+    note = "Means over seeds; colours as above, dashes tell models apart. The legend above filters."
+    titles = {"curves": "Training curves", "weights": "Task weights"}
+    return [soft(note), chart, _as_pictures(titles, plots)]
+
+
+def _as_pictures(titles: dict[str, str], plots: dict[str, Path]) -> str:
+    pictures = "".join(picture(title, plots[name]) for name, title in titles.items() if name in plots)
+    label = "All of them as pictures, with 95 % intervals"
+    return f'<details class="plots"><summary>{label}</summary>{pictures}</details>' if pictures else ""
 
 
 REFERENCE_HEADS = ("source", "model", "task", "statistic", "published", "this study", "reliability", "note")
 
 
-def _reference(figures: tuple[Figure, ...], groups: tuple[GroupSummary, ...]) -> str:
+def _published(figures: tuple[Figure, ...], groups: tuple[GroupSummary, ...]) -> list[str]:
     if not figures:
-        return ""
+        return []
     rows = []
     for figure in figures:
         # Trailing zeros are part of a printed figure, and so are digits beyond the fourth.
@@ -181,16 +230,18 @@ def _reference(figures: tuple[Figure, ...], groups: tuple[GroupSummary, ...]) ->
             f"<td>{escape(figure.statistic)}</td><td>{printed}</td><td>{ours}</td>"
             f'<td>{escape(figure.reliability)}</td><td class="wrap">{escape(figure.note)}</td></tr>'
         )
-    return (
-        "<h2>Published figures</h2>\n"
-        '<p class="soft">Compared with, never returned as a result. Levels depend on preprocessing '
-        "and budget; compare differences within a source, not levels across sources.</p>\n"
-        '<div class="scroll"><table class="sortable"><thead><tr>'
-        + "".join(f'<th scope="col"><button>{head}</button></th>' for head in REFERENCE_HEADS)
-        + "</tr></thead><tbody>\n"
-        + "\n".join(rows)
-        + "\n</tbody></table></div>"
+    heads = "".join(f'<th scope="col"><button>{head}</button></th>' for head in REFERENCE_HEADS)
+    note = (
+        "Compared with, never returned as a result. Levels depend on preprocessing and budget; compare "
+        "differences within a source, not levels across sources."
     )
+    return [
+        soft(note),
+        '<div class="scroll" tabindex="0" role="region" aria-label="Published figures">'
+        f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody></table></div>",
+    ]
 
 
 def _ours(figure: Figure, groups: tuple[GroupSummary, ...]) -> list[str]:
@@ -206,20 +257,14 @@ def _ours(figure: Figure, groups: tuple[GroupSummary, ...]) -> list[str]:
     return found
 
 
-def _details(study: Study) -> str:
-    blocks = {
-        "Config": study.config["config"],
-        "Tasks": study.config["tasks"],
-        "Provenance": study.config.get("provenance", {}),
-    }
-    return "<h2>Config and provenance</h2>\n" + "\n".join(
-        f"<details><summary>{title}</summary><pre>"
-        f"{escape(json.dumps(block, indent=2, ensure_ascii=False))}</pre></details>"
-        for title, block in blocks.items()
-    )
+def _provenance(tuned: Tuned) -> list[str]:
+    config = tuned.study.config
+    return [
+        details("Config", config["config"]),
+        details("Tasks", config["tasks"]),
+        details("Provenance", config.get("provenance", {})),
+    ]
 
 
-def _files(plots: dict[str, Path]) -> str:
-    names = [*RAW_FILES, *(f"plots/{path.name}" for path in plots.values())]
-    links = " · ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in names)
-    return f"<h2>Files</h2>\n<p>{links}</p>"
+def _plot_files(plots: dict[str, Path]) -> list[str]:
+    return [f"plots/{path.stem}{kind}" for path in plots.values() for kind in (".png", ".svg")]

@@ -2,11 +2,13 @@
 
 import itertools
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mtl.metrics import HIGHER_IS_BETTER, Interval
+from mtl.metrics import HIGHER_IS_BETTER, Interval, pareto_mask
+from mtl.report.assess import Assessment
 from mtl.report.figure import (
     INK,
     Look,
@@ -24,24 +26,26 @@ from mtl.report.words import METRIC_NAMES, METRIC_UNITS, metric_name
 MAX_TASKS = 3
 
 
-def plot_tasks(groups: tuple[GroupSummary, ...], look: Look) -> Figure | None:
+def plot_tasks(assessments: tuple[Assessment, ...], look: Look) -> Figure | None:
     """Scatters pairs of tasks, one panel per group and pair.
 
     Axes show the gain over single-task with its paired 95 % interval, better to the right and upwards;
-    without a baseline they show the metrics themselves in the same orientation.
+    without a baseline they show the metrics themselves in the same orientation. Where a model was trained
+    with several static weights, a dashed line shows what they reach.
 
     Args:
-      groups: the comparison.
+      assessments: the groups.
       look: colours and markers.
 
     Returns:
       The figure; None with fewer than two tasks.
     """
+    groups = tuple(found.summary for found in assessments)
     pairs = list(itertools.combinations(groups[0].primary[:MAX_TASKS], 2))
     if not pairs:
         return None
     columns = len(pairs) if len(pairs) > 1 else min(3, len(groups))
-    cells = list(itertools.product(groups, pairs))
+    cells = list(itertools.product(assessments, pairs))
     shown, note = cut(cells, 1, "panels")
     rows = -(-len(shown) // columns)
     baselines = {group.baseline for group in groups if group.baseline}
@@ -67,9 +71,12 @@ def plot_tasks(groups: tuple[GroupSummary, ...], look: Look) -> Figure | None:
         gap_x=1.0,
         gap_y=0.75 + 0.16 * title_lines,
     )
-    for axis, (group, (x, y)) in zip(axes.flat, shown):
+    for axis, (found, (x, y)) in zip(axes.flat, shown):
+        group = found.summary
         for row in group.methods:
             _draw(axis, group, row, x, y, look)
+        for front in found.trade_off.static_fronts if found.trade_off else ():
+            _draw_front(axis, group, [row for row in group.methods if row.method in front.methods], x, y)
         _frame(axis, group, x, y)
         axis.set_title(titles[group.group], size=9, color=INK)
         axis.set_xlabel(_axis_name(group, x), size=9, color=INK)
@@ -105,6 +112,15 @@ def _draw(axis: Axes, group: GroupSummary, row: MethodSummary, x: Measure, y: Me
         alpha=0.85,
         zorder=4,
     )
+
+
+def _draw_front(axis: Axes, group: GroupSummary, rows: list[MethodSummary], x: Measure, y: Measure) -> None:
+    points = np.array([[_position(group, row, m).mean for m in (x, y)] for row in rows])
+    higher = [group.baseline is not None or HIGHER_IS_BETTER[m[1]] for m in (x, y)]
+    front = points[pareto_mask(points, higher)]
+    front = front[np.argsort(front[:, 0] if higher[0] else -front[:, 0])]
+    # From left to right each point is lower than the one before: between them the lower height is reached.
+    axis.step(*front.T, where="pre", color=INK, lw=1.1, ls=(0, (4, 3)), zorder=2)
 
 
 def _frame(axis: Axes, group: GroupSummary, x: Measure, y: Measure) -> None:

@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 
 from mtl.report.figure import save
-from mtl.report.page_style import CSS, SCRIPT
+from mtl.report.page_parts import document
 from mtl.report.plot_toy2d import plot_toy2d
 from mtl.report.problem_files import ProblemStudy, read_problem_study
 from mtl.report.problem_table import HEADS, LEGEND, Row, problem_csv, problem_rows, problem_text, row_cells
@@ -57,13 +57,7 @@ def _page(study: ProblemStudy, rows: tuple[Row, ...], plot: Path) -> str:
         "<h2>Files</h2>",
         "<p>" + " · ".join(f'<a href="{name}">{name}</a>' for name in FILES) + "</p>",
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{CSS}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + f"\n<script>{SCRIPT}</script>\n</body>\n</html>\n"
-    )
+    return document(study.name, body)
 
 
 def _cell(text: str) -> str:

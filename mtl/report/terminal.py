@@ -4,7 +4,10 @@ import math
 import textwrap
 
 from mtl.metrics import HIGHER_IS_BETTER, Interval
+from mtl.report.assess import Assessment
+from mtl.report.claims import Claim
 from mtl.report.summary import LEVEL, NO_VALUE, GroupSummary, Measure, best_mean
+from mtl.report.tuned import Tuned
 from mtl.report.verdict import Verdict
 from mtl.report.words import decimals, group_title, interval_text, metric_name
 
@@ -13,34 +16,31 @@ MAX_TASKS = 6
 
 
 def terminal_text(
-    name: str, groups: tuple[GroupSummary, ...], verdicts: tuple[Verdict, ...], width: int = 100
+    tuned: Tuned,
+    assessments: tuple[Assessment, ...],
+    claims: tuple[Claim, ...],
+    verdicts: tuple[Verdict, ...],
+    width: int = 100,
 ) -> str:
     """Lays out tables and verdicts.
 
     Args:
-      name: name of the study.
-      groups: the comparison.
-      verdicts: its sentences, in the same order.
+      tuned: the study at the chosen settings.
+      assessments: its groups.
+      claims: judged claims; may be empty.
+      verdicts: sentences on each group, in the same order.
       width: columns at which sentences wrap.
 
     Returns:
       The text, without a newline at its end.
     """
-    parts = [f"{name}: test split, mean ± half-width of the 95 % interval over seeds"]
-    for group, verdict in zip(groups, verdicts):
-        parts.append("\n".join([group_title(group.group), *_table(group)]))
-        parts.append(
-            "\n".join(
-                textwrap.fill(
-                    line,
-                    width,
-                    initial_indent="  · ",
-                    subsequent_indent="    ",
-                    break_on_hyphens=False,
-                )
-                for line in verdict.lines
-            )
-        )
+    parts = [f"{tuned.study.name}: test split, mean ± half-width of the 95 % interval over seeds"]
+    parts.append("\n".join(_wrapped(f"{c.verdict}: {c.claim}", "·", width) for c in claims))
+    for found, verdict in zip(assessments, verdicts):
+        parts.append("\n".join([group_title(found.summary.group), *_table(found)]))
+        lines = [_wrapped(line, "·", width) for line in verdict.lines]
+        parts.append("\n".join([*lines, *(_wrapped(line, "!", width) for line in verdict.cautions)]))
+    groups = [found.summary for found in assessments]
     reference = next((g.baseline.model for g in groups if g.baseline), "")
     legend = "* best mean" if any(len(group.methods) > 1 for group in groups) else ""
     if reference:
@@ -48,9 +48,18 @@ def terminal_text(
     return "\n\n".join(part for part in (*parts, legend) if part)
 
 
-def _table(group: GroupSummary) -> list[str]:
+def _wrapped(line: str, bullet: str, width: int) -> str:
+    return textwrap.fill(
+        line, width, initial_indent=f"  {bullet} ", subsequent_indent="    ", break_on_hyphens=False
+    )
+
+
+def _table(found: Assessment) -> list[str]:
+    group = found.summary
     columns = [["model", *(row.method.model for row in group.methods)]]
     columns.append(["weighting", *(row.method.weighting for row in group.methods)])
+    if found.chosen:
+        columns.append(["chosen", *(found.chosen[row.method] for row in group.methods)])
     shown = group.primary[:MAX_TASKS]
     columns += [_metric_column(group, measure) for measure in shown]
     if group.baseline is not None:

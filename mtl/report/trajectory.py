@@ -1,11 +1,12 @@
-"""Training curves: the mean over seeds at every logged step."""
+"""Curves over training: the mean over seeds at every logged step."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from mtl.metrics import mean_interval
-from mtl.report.workdir import Group, Method, Study, number
+from mtl.metrics import PRIMARY, mean_interval
+from mtl.report.workdir import Group, Method, Record, Study, number
 
 MAX_POINTS = 200
 """Points per curve; more would not be seen."""
@@ -28,22 +29,32 @@ class Trajectory(NamedTuple):
 
 
 def trajectories(study: Study, part: str) -> dict[tuple[Group, Method, str], Trajectory]:
-    """Collects one quantity of the training records.
+    """Collects one quantity of the records.
 
     Args:
       study: the study's results.
-      part: `loss` or `weight`.
+      part: `loss` or `weight`, or `metrics` for the primary metric on validation.
 
     Returns:
       (group, method, task) → trajectory.
     """
     logged: dict[tuple[Group, Method, str], dict[int, dict[int, float]]] = {}
     for record in study.records:
-        if record.kind == "train":
-            for task, value in record.content[part].items():
-                steps = logged.setdefault((record.group, record.method, task), {})
-                steps.setdefault(record.step, {})[record.seed] = number(value)
+        for task, value in _values(study, record, part):
+            steps = logged.setdefault((record.group, record.method, task), {})
+            steps.setdefault(record.step, {})[record.seed] = value
     return {key: _over_seeds(steps) for key, steps in logged.items()}
+
+
+def _values(study: Study, record: Record, part: str) -> Iterator[tuple[str, float]]:
+    if part == "metrics" and record.kind == "val":
+        for task in study.tasks:
+            value = record.content["metrics"].get(task.name, {}).get(PRIMARY[task.kind])
+            if value is not None:
+                yield task.name, number(value)
+    if part != "metrics" and record.kind == "train":
+        for name, value in record.content[part].items():
+            yield name, number(value)
 
 
 def _over_seeds(logged: dict[int, dict[int, float]]) -> Trajectory:

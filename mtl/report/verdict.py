@@ -4,15 +4,12 @@ import math
 from typing import NamedTuple
 
 from mtl.metrics import PRIMARY
+from mtl.report.assess import Assessment
+from mtl.report.cautions import MIN_SEEDS, cautions
 from mtl.report.summary import LEVEL, Comparison, GroupSummary, Measure
+from mtl.report.tuned import Tuned
 from mtl.report.words import METRIC_NAMES, group_title, method_list, method_name, p_text
-from mtl.report.workdir import Method, Study, number
-
-MIN_SEEDS = 3
-"""Below this many seeds no difference is called, whatever its p-value."""
-
-MAX_RESIDUAL = 1e-3
-"""Solver residuals above this mean that the weights are not the method's."""
+from mtl.report.workdir import Method, Study
 
 
 class Verdict(NamedTuple):
@@ -20,29 +17,32 @@ class Verdict(NamedTuple):
 
     Attributes:
       title: data set and hyper-parameters.
-      lines: sentences.
+      lines: what differs and what does not.
+      cautions: what speaks against relying on it.
     """
 
     title: str
     lines: tuple[str, ...]
+    cautions: tuple[str, ...]
 
 
-def verdicts(study: Study, groups: tuple[GroupSummary, ...]) -> tuple[Verdict, ...]:
+def verdicts(tuned: Tuned, assessments: tuple[Assessment, ...]) -> tuple[Verdict, ...]:
     """Says for every group what differs from single-task and from the best static weighting.
 
     Args:
-      study: the study's results.
-      groups: their comparison.
+      tuned: the study at the chosen settings.
+      assessments: its groups.
 
     Returns:
       One verdict per group.
     """
     return tuple(
         Verdict(
-            group_title(group.group),
-            (*_differences(study, group), *_missing(group), *_residuals(study, group)),
+            group_title(found.summary.group),
+            (*_differences(tuned.study, found.summary), *_ranks(found)),
+            cautions(tuned, found),
         )
-        for group in groups
+        for found in assessments
     )
 
 
@@ -55,10 +55,9 @@ def _differences(study: Study, group: GroupSummary) -> list[str]:
     if seeds < MIN_SEEDS and len(group.methods) > 1:
         plural = "seed is" if seeds == 1 else "seeds is"
         return [f"{seeds} {plural} too few to tell; run at least {MIN_SEEDS}."]
-    if group.baseline is None:
-        wanted = study.baseline or "single_task"
-        lines.append(f"No {wanted} run in this group: gains, Δm and seesaw cannot be given.")
-    else:
+    if group.baseline is None and study.baseline:
+        lines.append(f"No {study.baseline} run in this group: gains, Δm and seesaw cannot be given.")
+    if group.baseline is not None:
         table = {row.method: row.versus_baseline for row in group.methods if row.versus_baseline}
         lines += _against(group.baseline.model, table, group.primary)
     if group.best_static is not None:
@@ -74,6 +73,24 @@ def _differences(study: Study, group: GroupSummary) -> list[str]:
             f"intervals: {method_list(seesaw)}."
         )
     return lines
+
+
+def _ranks(found: Assessment) -> list[str]:
+    """One sentence on the ranks over seeds, when there are enough of both."""
+    if not found.rankings:
+        return []
+    name, methods, test, difference, _, _ = found.rankings[0]
+    if test.n < MIN_SEEDS or len(methods) < 3 or math.isnan(test.p_value):
+        return []
+    where = "" if len(found.rankings) == 1 else f" over {name}"
+    text = f"Ranks{where}, {test.n} seeds: Friedman {p_text(test.p_value)}"
+    if test.p_value >= LEVEL:
+        return [f"{text}, no method is shown to rank above another."]
+    apart = [m for m, rank in zip(methods, test.mean_ranks) if rank - test.mean_ranks[0] >= difference]
+    text += f"; best mean rank {test.mean_ranks[0]:.1f}, {method_name(methods[0])}"
+    if not apart:
+        return [f"{text}; none is beyond the critical difference of {difference:.1f} from it."]
+    return [f"{text}; beyond the critical difference of {difference:.1f} from it: {method_list(apart)}."]
 
 
 def _against(
@@ -104,44 +121,28 @@ def _against(
     return lines
 
 
-def _missing(group: GroupSummary) -> list[str]:
-    absent = [
-        f"{method_name(row.method)} on {task}"
-        for row in group.methods
-        for task, metric in group.primary
-        if (task, metric) not in row.intervals or math.isnan(row.intervals[task, metric].mean)
-    ]
-    if not absent:
-        return []
-    return [f"Without a value (undefined metric or failed seed): {', '.join(absent)}."]
-
-
-def _residuals(study: Study, group: GroupSummary) -> list[str]:
-    worst: dict[Method, float] = {}
-    for record in study.records:
-        if record.kind == "train" and record.group == group.group:
-            residual = number(record.content.get("residual"))
-            if residual > MAX_RESIDUAL:
-                worst[record.method] = max(residual, worst.get(record.method, 0.0))
-    return [
-        f"Caution: the solver of {method_name(m)} missed its optimum, residual up to {r:.1e} "
-        f"(above {MAX_RESIDUAL:g})."
-        for m, r in sorted(worst.items())
-    ]
-
-
-def primary_note(study: Study) -> str:
+def primary_note(tuned: Tuned) -> str:
     """Says on what the comparison stands.
 
     Args:
-      study: the study.
+      tuned: the study at the chosen settings.
 
     Returns:
-      One sentence.
+      Sentences.
     """
+    study = tuned.study
     kinds = sorted({task.kind for task in study.tasks})
     names = ", ".join(f"{METRIC_NAMES.get(PRIMARY[k], PRIMARY[k])} for {k} tasks" for k in kinds)
-    return (
+    text = (
         f"Test split; primary metric: {names}. Paired t-tests over seeds, Holm-adjusted over methods × "
         f"tasks within each grid point, level {LEVEL:g}."
     )
+    if not tuned.chosen:
+        return text
+    config = study.config["config"]
+    keys = ", ".join((config.get("sweep") or {}).get("train") or {})
+    select = (config.get("train") or {}).get("select", "mean")
+    rule = (
+        "the mean over tasks of the primary metric" if select == "mean" else f"the primary metric of {select}"
+    )
+    return f"{text} Tuned for every method alike ({keys}): the value with the best validation mean of {rule}."

@@ -12,7 +12,8 @@ from matplotlib.image import imread
 from mtl.errors import InputError
 from mtl.report import build
 
-PLOTS = ("tasks", "delta", "curves", "weights", "gates")
+PLOTS = ("tasks", "delta", "ranks", "curves", "weights", "gates")
+TABLES = ("results.md", "results.tex", "protocol.md", "protocol.tex")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,8 @@ def built(tmp_path_factory):
 
 
 def outputs(folder):
-    paths = [folder / "summary.csv", folder / "report.html", *(folder / "plots").iterdir()]
+    paths = [folder / "summary.csv", folder / "report.html"]
+    paths += [*(folder / "plots").iterdir(), *(folder / "tables").iterdir()]
     return {path.name: path.read_bytes() for path in sorted(paths)}
 
 
@@ -47,12 +49,13 @@ class Page(HTMLParser):
 
 def test_writes_everything_in_time(built):
     folder, text, seconds = built
-    assert set(outputs(folder)) == {"summary.csv", "report.html", *(f"{name}.png" for name in PLOTS)}
-    for name in outputs(folder):
+    plots = {f"{name}{kind}" for name in PLOTS for kind in (".png", ".svg")}
+    assert set(outputs(folder)) == {"summary.csv", "report.html", *plots, *TABLES}
+    for name in ("summary.csv", "report.html", "tables", *(f"{name}.png" for name in PLOTS)):
         assert name in text
     assert "best mean" in text
     assert "Best static weights, chosen on validation" in text
-    assert seconds < 8
+    assert seconds < 20
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
 
 
@@ -76,10 +79,13 @@ def test_the_page_is_self_contained(built):
     images = [attrs["src"] for tag, attrs in tags if tag == "img"]
     assert len(images) == len(PLOTS)
     assert all(src.startswith("data:image/png;base64,") for src in images)
-    assert not re.search(r"https?://|@import|<link|<script src|url\(", html)
+    outside = html.replace("http://www.w3.org/2000/svg", "")  # a name space, never fetched
+    assert not re.search(r"https?://|@import|<link|<script src|url\(|\bimport\(|fetch\(", outside)
     links = [attrs["href"] for tag, attrs in tags if tag == "a"]
-    assert "results.csv" in links
-    assert all((built[0] / link).is_file() for link in links)
+    anchors = {attrs["id"] for _, attrs in tags if "id" in attrs}
+    assert {"results.csv", "tables/results.tex", "plots/ranks.svg"} <= set(links)
+    for link in links:
+        assert link[1:] in anchors if link.startswith("#") else (built[0] / link).is_file()
 
 
 def test_names_from_files_are_escaped(tmp_path):
@@ -90,17 +96,19 @@ def test_names_from_files_are_escaped(tmp_path):
     html = (folder / "report.html").read_text()
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;&amp;$a_b$" in html
-    assert [tag for tag, _ in Page(html).tags].count("script") == 1
+    assert [tag for tag, _ in Page(html).tags].count("script") == 2  # the data and the code
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1])
+    assert data["tasks"][0]["name"] == nasty
 
 
 def test_plots_without_content_are_skipped_and_old_ones_removed(tmp_path):
     folder = small(tmp_path / "s")
     build(folder)
-    assert (folder / "plots" / "gates.png").exists()
+    assert (folder / "plots" / "gates.svg").exists()
     small(folder, gates=False, models=("mmoe",))
     text = build(folder)
     names = {path.name for path in (folder / "plots").iterdir()}
-    assert names == {"tasks.png", "curves.png", "weights.png"}
+    assert names == {f"{name}{kind}" for name in ("tasks", "curves", "weights") for kind in (".png", ".svg")}
     assert "gates" not in text
     assert "No single_task run in this group" in text
 

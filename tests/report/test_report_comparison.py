@@ -2,45 +2,41 @@
 
 import csv
 import io
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fake_workdir import make_workdir
 from scipy import stats
+from study_files import runs, train_record
+from study_files import write_study as write_any_study
 
 from mtl import metrics
-from mtl.report import read_study, summarise, summary_csv, verdicts
+from mtl.report import assess, read_study, summarise, summary_csv, tune, verdicts
 from mtl.report.summary import is_static
 from mtl.report.terminal import terminal_text
 from mtl.report.workdir import Method
 
-HEADER = "study,dataset,model,weighting,hparams,seed,split,task,metric,value,step"
 
-
-def write_study(folder, rows, *, kinds=("binary", "regression"), baseline="single_task", records=()):
-    """Writes a study from rows (model, weighting, hparams, seed, split, task, metric, value)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tasks = [{"name": f"t{i}", "kind": kind} for i, kind in enumerate(kinds)]
-    config = {"config": {"name": "s", "report": {"baseline": baseline}}, "tasks": tasks}
-    (folder / "config.json").write_text(json.dumps(config))
-    lines = [HEADER]
-    lines += [f"s,d,{m},{w},{h},{seed},{split},{t},{k},{v},1" for m, w, h, seed, split, t, k, v in rows]
-    (folder / "results.csv").write_text("\n".join(lines) + "\n")
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
-    return read_study(folder)
-
-
-def runs(model, weighting, values, *, hparams="", split="test", task="t0", metric="auc"):
-    return [
-        (model, weighting, hparams, seed, split, task, metric, value) for seed, value in enumerate(values)
-    ]
+def write_study(folder, rows, **options):
+    return write_any_study(folder, rows, baseline="single_task", **options)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return read_study(make_workdir(tmp_path_factory.mktemp("fake") / "study"))
+
+
+def judged(study):
+    """The verdict on the first group."""
+    tuned = tune(study)
+    return verdicts(tuned, assess(tuned))[0]
+
+
+def terminal(study):
+    tuned = tune(study)
+    assessments = assess(tuned)
+    return terminal_text(tuned, assessments, (), verdicts(tuned, assessments))
 
 
 def values(study, group, method, task, metric, split="test"):
@@ -86,7 +82,7 @@ def test_known_effects_are_found(study):
     assert rows[Method("ple", "static")].seesaw is False
     assert rows[Method("ple", "static")].delta_m.high < 0
     assert rows[Method("single_task", "static")].seesaw is None
-    sentences = "\n".join(verdicts(study, summarise(study))[0].lines)
+    sentences = "\n".join(judged(study).lines)
     assert "Worse than single_task on click" in sentences
     assert "Seesaw" in sentences
 
@@ -136,7 +132,7 @@ def test_mean_rank_and_order(tmp_path):
 def test_few_seeds_call_nothing(tmp_path, seeds, text):
     rows = runs("single_task", "static", [0.1, 0.11][:seeds]) + runs("mmoe", "uwl", [0.9, 0.95][:seeds])
     study = write_study(tmp_path, rows, kinds=("binary",))
-    lines = "\n".join(verdicts(study, summarise(study))[0].lines)
+    lines = "\n".join(judged(study).lines)
     assert text in lines
     assert "Better" not in lines
 
@@ -145,43 +141,30 @@ def test_noise_is_not_called_a_difference(tmp_path):
     rows = runs("single_task", "static", [0.5, 0.6, 0.7, 0.8])
     rows += runs("mmoe", "static", [0.6, 0.5, 0.8, 0.75])
     study = write_study(tmp_path, rows, kinds=("binary",))
-    (line,) = verdicts(study, summarise(study))[0].lines
+    (line,) = judged(study).lines
     assert line == "Not shown to differ from single_task on any task: mmoe × static."
 
 
 def test_an_undefined_metric_is_told(tmp_path):
     rows = runs("single_task", "static", [0.5, 0.6, 0.7]) + runs("mmoe", "uwl", [0.6, "nan", 0.8])
     study = write_study(tmp_path, rows, kinds=("binary",))
-    lines = "\n".join(verdicts(study, summarise(study))[0].lines)
-    assert "Without a value (undefined metric or failed seed): mmoe × uwl on t0." in lines
-    assert "–" in terminal_text("s", summarise(study), verdicts(study, summarise(study)))
+    assert "Without a value (undefined metric or failed seed): mmoe × uwl on t0." in judged(study).cautions
+    assert "–" in terminal(study)
 
 
 def test_a_bad_solver_residual_is_told(tmp_path):
-    record = {
-        "study": "s",
-        "dataset": "d",
-        "model": "mmoe",
-        "weighting": "mgda",
-        "hparams": "",
-        "seed": 0,
-        "step": 1,
-        "kind": "train",
-        "loss": {"t0": 1.0},
-        "weight": {"t0": 1.0},
-        "residual": 0.02,
-    }
+    record = train_record("mmoe", "mgda", 0, 1, residual=0.02)
     rows = runs("mmoe", "mgda", [0.5, 0.6, 0.7])
     records = [record, {**record, "step": 2, "residual": 1e-6}, {**record, "step": 3, "residual": None}]
     study = write_study(tmp_path, rows, kinds=("binary",), records=records)
-    lines = "\n".join(verdicts(study, summarise(study))[0].lines)
+    lines = "\n".join(judged(study).cautions)
     assert "solver of mmoe × mgda missed its optimum, residual up to 2.0e-02" in lines
 
 
 def test_summary_csv(study):
-    groups = summarise(study)
-    text = summary_csv(groups)
-    assert text == summary_csv(summarise(study))
+    groups, found = summarise(study), assess(tune(study))
+    text = summary_csv(found)
+    assert text == summary_csv(assess(tune(study)))
     rows = list(csv.DictReader(io.StringIO(text)))
     key = ("correlation=0.5", "ple", "uwl")
     mine = [r for r in rows if (r["hparams"], r["model"], r["weighting"]) == key]
@@ -194,6 +177,16 @@ def test_summary_csv(study):
         ("", "delta_m"),
         ("", "mean_rank"),
         ("", "seesaw"),
+        ("", "rank_over_seeds"),
+        ("click", "rank_over_seeds"),
+        ("minutes", "rank_over_seeds"),
+        ("", "probability_of_improvement"),
+        ("", "pareto"),
+        ("", "pareto_share"),
+        ("", "hypervolume"),
+        ("", "steps"),
+        ("", "examples"),
+        ("", "settings"),
     ]
     summary = next(r for r in groups[0].methods if r.method == Method("ple", "uwl"))
     assert float(mine[0]["mean"]) == pytest.approx(summary.intervals["click", "auc"].mean)
@@ -206,7 +199,7 @@ def test_summary_csv(study):
 
 def test_terminal_text_is_aligned_and_marks_the_best(study):
     groups = summarise(study)
-    text = terminal_text(study.name, groups, verdicts(study, groups))
+    text = terminal(study)
     lines = text.splitlines()
     head = next(line for line in lines if "click AUC ↑" in line)
     table = lines[lines.index(head) + 1 :][:10]
