@@ -42,7 +42,7 @@ from mtl.train.layout import put_by_run
 try:
     import torch
 except ImportError:
-    torch = None  # type: ignore[assignment]
+    torch = None
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_enum("models", ["sb", "omoe", "mmoe"], ["sb", "omoe", "mmoe"], "Which models.")

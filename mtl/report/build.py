@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from mtl.files import to_json
 from mtl.report.assess import Assessment, assess
+from mtl.report.claim_tests import as_records, judge_claims
 from mtl.report.claims import read_claims
 from mtl.report.figure import look, save
 from mtl.report.page import page
@@ -34,8 +36,8 @@ def build(workdir: str | Path) -> str:
     """Rebuilds `summary.csv`, `tables/`, `plots/` and `report.html` from a study's result files.
 
     Args:
-      workdir: folder with `config.json`, `results.csv` and `metrics.jsonl`, and `verdicts.json` if claims
-        were judged.
+      workdir: folder with `config.json`, `results.csv` and `metrics.jsonl`. The claims of its config are
+        judged, and `verdicts.json` is written.
 
     Returns:
       The summary for a terminal: tables, verdicts, and where the files are.
@@ -46,9 +48,12 @@ def build(workdir: str | Path) -> str:
     """
     folder = Path(workdir)
     study = read_study(folder)
-    claims = read_claims(folder / "verdicts.json")
     reference = read_published(study.reference) if study.reference else ()
     tuned = tune(study)
+    judged = judge_claims(tuned)
+    if judged:
+        write_file(folder / "verdicts.json", to_json(as_records(judged), indent=1).encode() + b"\n")
+    claims = read_claims(folder / "verdicts.json")
     assessments = assess(tuned)
     sentences = verdicts(tuned, assessments)
     write_file(folder / "summary.csv", summary_csv(assessments).encode())

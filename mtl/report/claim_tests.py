@@ -26,7 +26,7 @@ from mtl.metrics.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from mtl.report.tuned import Tuned
 from mtl.report.workdir import Method, Place, Seeds
 
-STATISTICS: dict[str, Callable[..., np.ndarray]] = {
+STATISTICS: dict[str, Callable[..., Any]] = {
     "mean": np.mean,
     "std": lambda x, axis: np.std(x, axis=axis, ddof=1),
     "low": lambda x, axis: np.quantile(x, 0.05, axis=axis),
@@ -184,7 +184,9 @@ def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest
     samples = [_seeds(cell, metric, tuned) for cell in used]
     common = sorted(set.intersection(*(set(s) for s in samples)))
     values = [np.array([s[seed] for seed in common]) for s in samples]
-    bound = {key: tuple(test[key]) if key == "between" else test[key] for key in BOUNDS if key in test}
+    bound: dict[str, Any] = {
+        key: tuple(test[key]) if key == "between" else test[key] for key in BOUNDS if key in test
+    }
     ((kind, limit),) = bound.items()
     says = f"{_text(test['value'])} {kind.replace('_', ' ')} {_limit(limit)}"
     if len(common) < 2:

@@ -91,8 +91,9 @@ def _curves(axes: np.ndarray, study: Study, groups: tuple[GroupSummary, ...], me
     curves = trajectories(study, "loss")
     for axis, method in zip(axes, methods):
         for group, colour in zip(groups, shades):
-            found = [curves.get((group.group, method, task.name)) for task in study.tasks]
-            if all(curve is not None for curve in found):
+            keys = [(group.group, method, task.name) for task in study.tasks]
+            found = [curves[key] for key in keys if key in curves]
+            if len(found) == len(keys):
                 mean, low, high = (
                     np.mean([getattr(curve, part) for curve in found], axis=0)
                     for part in ("mean", "low", "high")
@@ -100,6 +101,7 @@ def _curves(axes: np.ndarray, study: Study, groups: tuple[GroupSummary, ...], me
                 axis.plot(found[0].steps, mean, color=colour, lw=1.6)
                 axis.fill_between(found[0].steps, low, high, color=colour, alpha=0.2, lw=0)
         axis.set_yscale("log")
+        axis.tick_params(labelleft=axis is axes[0], which="both")
         axis.set_title(short(method.model), size=9, color=INK)
         axis.set_xlabel("training step", size=8, color=INK)
         axis.sharey(axes[0])

@@ -199,6 +199,27 @@ def needs(spec: str | Mapping[str, Any]) -> Needs:
     return NEEDS.get(parse(spec)[0], Needs())
 
 
+def backward_passes(spec: str | Mapping[str, Any], num_tasks: int) -> int:
+    """Counts the full backward passes of one update.
+
+    Args:
+      spec: as for `build`.
+      num_tasks: T.
+
+    Returns:
+      1 for methods that weigh the loss and for those at a tap (whose T passes through the heads are not
+      counted), 2T + 1 for those that read three batches, else T; one more to normalise by `mean_norm`.
+
+    Raises:
+      InputError: there is no known name, or a key is not an argument of the method.
+    """
+    name, arguments = parse(spec)
+    more = int(arguments.get("normalize") == "mean_norm")
+    if name in SCALARIZATIONS or arguments.get("tap"):
+        return 1 + more
+    return more + (num_tasks if needs(name).batches == 1 else 2 * num_tasks + 1)
+
+
 def parse(spec: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Splits a weighting's spec into its name and arguments, and checks the keys.
 

@@ -160,6 +160,7 @@ def test_backward_passes(name):
     cell = METHODS[name]["passes"]
     number, _, rest = cell.partition(" and ")
     assert sum(passes(name)) == eval(number.replace("2T", "2 * T"), {"T": NUM_TASKS})
+    assert sum(passes(name)) == weightings.backward_passes(name, NUM_TASKS)
     assert (rest == "a forward pass") == weightings.needs(name).losses_after
     assert name not in NEEDS or rest or weightings.needs(name).batches > 1
 
