@@ -6,10 +6,10 @@
 The MMoE paper's models (100 inputs, 8 experts of 16 units or 113 shared units, towers of 8, two regression
 tasks), 10,000 rows, Adam. `alone` is one compiled run on one device with all its cores. The layouts are those
 of `mtl.train.layout`: a device takes its runs one by one or all at once, on one device or on one simulated
-device per core (on an accelerator: on all). `torch` is the same model in eager PyTorch: one run, rows permuted
-on the device, fused Adam, one thread per core and again with one thread, of which the faster counts; it is left
-out where PyTorch is missing. All take turns, round after round; a cell is the fastest of its rounds, and ratios
-are within this one process.
+device per core (on an accelerator: on all). `torch` is the same model in eager PyTorch: one run, rows
+permuted once, fused Adam, one thread per core and again with one thread, of which the faster counts; it is
+left out where PyTorch is missing. All take turns, round after round; a cell is the fastest of its rounds, and
+ratios are within this one process.
 """
 
 import math
@@ -158,9 +158,8 @@ def measure(model: str, batch_size: int) -> dict[str, Any]:
 def main(argv: list[str]) -> None:
     """Measures all cells and prints the table."""
     del argv
-    print(
-        f"{jax.default_backend()} x {jax.local_device_count()}, jax {jax.__version__}; groups of {FLAGS.runs} runs"
-    )
+    devices = f"{jax.default_backend()} x {jax.local_device_count()}"
+    print(f"{devices}, jax {jax.__version__}; groups of {FLAGS.runs} runs")
     print("microseconds per run and step, and in brackets relative to a run alone")
     cells = []
     for model in FLAGS.models:
