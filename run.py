@@ -5,6 +5,8 @@
     python run.py --config=experiments/census.py --config.models="('mmoe','ple')" --config.seeds=10
     python run.py --workdir=runs/census --resume               # continue after a stop, bit-exact
     python run.py --workdir=runs/census --report               # rebuild tables, plots, report.html
+    python run.py --compare runs/a runs/b                      # the same methods in two workdirs
+    python run.py --workdir=runs/census --tensorboard          # the curves as TensorBoard files
     python run.py --config=experiments/census.py --dry_run     # runs, programs, memory, time: trains nothing
     python run.py --list                                       # what there is
 
@@ -12,14 +14,11 @@ Exit codes: 0 done, 2 bad input, 3 stopped with resumable state, 1 anything else
 """
 
 import errno
-import json
-import os
 import re
 import runpy
 import shlex
-import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,31 +38,48 @@ class CommandLine(NamedTuple):
       flags: the flags below; `config` is the study's file.
       config: the study's config with its overrides, as plain dicts and lists.
       config_given: whether the command line named a study or overrode a key.
+      hosts: the processes of the study, of which this is one.
     """
 
     flags: flags.FlagValues
     config: dict[str, Any]
     config_given: bool
+    hosts: Any
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs one command line and returns its exit code."""
+    return _guarded(_command, argv)
+
+
+def _guarded(work: Callable[[Any], int], argument: Any) -> int:
+    """Turns what the user or the machine can mend into one line and an exit code."""
     try:
-        own, rest = _own_flags(argv)
-        if own.help:
-            return _help(own)
-        line = _command_line(own, rest)
-        if own.list:
-            return _list()
-        if own.report:
-            return _report(line)
-        return _dry_run(line) if own.dry_run else _study(line)
+        return work(argument)
     except InputError as e:
         return _fail(2, str(e))
     except KeyboardInterrupt:
         return _fail(1, "stopped before there was anything to resume")
     except OSError as e:
         return _fail(2, _os_message(e))
+
+
+def _command(argv: Sequence[str]) -> int:
+    own, rest = _own_flags(argv)
+    if own.help:
+        return _help(own)
+    if own.compare is not None:
+        return _compare(own.compare, rest[1:])
+    line = _command_line(own, rest)
+    if own.list:
+        return _list()
+    if own.report:
+        return _report(line)
+    if own.tensorboard:
+        return _tensorboard(line)
+    if own.dry_run:
+        return _dry_run(line)
+    return _study(line) if own.coordinator is None else _one_of_several(line, argv)
 
 
 def _own_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
@@ -74,9 +90,14 @@ def _own_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     flags.DEFINE_bool("resume", False, "Continue the study in --workdir.", own)
     flags.DEFINE_bool("report", False, "Only rebuild the report from the results in --workdir.", own)
     flags.DEFINE_bool("dry_run", False, "Measure what the study would take; train and write nothing.", own)
+    flags.DEFINE_string("compare", None, "Compare two workdirs: --compare A B.", own)
+    flags.DEFINE_bool("tensorboard", False, "Write the curves in --workdir as TensorBoard files.", own)
     flags.DEFINE_bool("list", False, "List data sets, models, weightings … and studies.", own)
     flags.DEFINE_string("data_dir", None, "Where prepared data sets live; default: MTL_DATA_DIR.", own)
     flags.DEFINE_string("manual_dir", None, "Where raw files lie; default: MTL_MANUAL_DIR.", own)
+    flags.DEFINE_string("coordinator", None, "Several hosts: host:port of process 0.", own)
+    flags.DEFINE_integer("num_processes", None, "Several hosts: how many processes.", flag_values=own)
+    flags.DEFINE_integer("process_id", None, "Several hosts: which of them this is, from 0.", flag_values=own)
     flags.DEFINE_bool("help", False, "Show this.", own)
     own.set_gnu_getopt()
     try:
@@ -109,7 +130,8 @@ def _command_line(own: flags.FlagValues, rest: list[str]) -> CommandLine:
             f"unexpected argument {positional[0]!r}; all arguments are flags, such as --config=…"
         )
     given = own["config"].present > 0 or any(OVERRIDE.match(a) for a in rest)
-    return CommandLine(own, overridden, given)
+    hosts = sweep.check_hosts(own.coordinator, own.num_processes, own.process_id)
+    return CommandLine(own, overridden, given, hosts)
 
 
 def _load_config(path: str) -> config_dict.ConfigDict:
@@ -157,6 +179,29 @@ def _value_message(error: Exception, config: config_dict.ConfigDict) -> str:
     return f"config.{found[1]} is {found[2]!r}, expected {kind}, such as the study's own {default!r}"
 
 
+def _one_of_several(line: CommandLine, argv: Sequence[str]) -> int:
+    """Runs this process's part of a study below a watcher, which outlives an abort by JAX."""
+    from mtl import sweep
+    from mtl.train import one_device_per_core
+
+    if sweep.is_watched():
+        sweep.end_with_watcher()
+        one_device_per_core()
+        sweep.join(line.flags.coordinator, line.hosts)
+        sweep.leave(_guarded(_study, line))
+    code = sweep.watch([__file__, *argv[1:]])
+    if code >= 0:
+        return code
+    workdir = _workdir(line)
+    started = (workdir / "config.json").is_file()
+    then = f"continue with: {_resume_command(line, workdir)}" if started else "start them all again"
+    return _fail(
+        3 if started else 1,
+        f"process {line.hosts.this} of {line.hosts.number} was ended by signal {-code}, as happens "
+        f"when another one dies or does not come, or the port is taken; {then}",
+    )
+
+
 def _study(line: CommandLine) -> int:
     from mtl import problems, report, sweep
     from mtl.train import Stopped, one_device_per_core
@@ -164,7 +209,10 @@ def _study(line: CommandLine) -> int:
     one_device_per_core()
     config = sweep.check_config(line.config)
     workdir = _workdir(line)
-    stored = _stored_config(workdir) if line.flags.resume else None
+    first = line.hosts.this == 0
+    if not first:
+        sweep.meet(line.hosts, "planned")
+    stored = sweep.stored_config(workdir) if line.flags.resume or not first else None
     if stored is not None:
         if line.config_given and config != stored:
             raise InputError(
@@ -174,13 +222,27 @@ def _study(line: CommandLine) -> int:
         config = sweep.check_config(stored)
     if config["report"].get("reference"):
         report.read_published(config["report"]["reference"])  # a wrong name is said before training
-    made = _prepare(workdir, resume=stored is not None)
+    report.check_claims(config["report"].get("claims") or ())
     study = problems if problems.is_problem(config) else sweep
+    if study is problems and line.hosts.number > 1:
+        raise InputError("the study of a problem runs on one host; leave --coordinator away")
+    made = sweep.prepare_folder(workdir, resume=stored is not None)
     try:
         plan = study.make_plan(config, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
+        search = None if study is problems else _search(line, config, plan)
         if stored is None:
-            _write_config(workdir, config, plan)
-        failures = study.run_plan(plan, workdir, _StopRequest())
+            sweep.write_config(workdir, config, plan)
+        if first:
+            sweep.meet(line.hosts, "planned")
+        stop = sweep.StopRequest()
+        if search is not None:
+            from mtl.sweep.search import run_search
+
+            plan = run_search(search, workdir, stop, line.hosts)
+        if study is problems:
+            failures = problems.run_plan(plan, workdir, stop)
+        else:
+            failures = sweep.run_plan(plan, workdir, stop, line.hosts)
     except (Stopped, KeyboardInterrupt, OSError) as e:
         if not (workdir / "config.json").is_file():
             raise
@@ -191,7 +253,7 @@ def _study(line: CommandLine) -> int:
             if not any(folder.iterdir()):
                 folder.rmdir()
     code = 1 if failures else 0
-    if len(failures) < sum(len(group.runs) for group in plan.groups):
+    if first and len(failures) < sum(len(group.runs) for group in plan.groups):
         try:
             print(_build(workdir, config))
         except InputError as e:  # a full disk, say: the results are complete, only the report is missing
@@ -199,6 +261,15 @@ def _study(line: CommandLine) -> int:
     for text in failures:
         _fail(code, text)
     return code
+
+
+def _search(line: CommandLine, config: dict[str, Any], plan: Any) -> Any:
+    """Checks the search of a study, if it has one; Optuna is imported for such studies only."""
+    if not config["sweep"].get("search"):
+        return None
+    from mtl.sweep.search import check_search
+
+    return check_search(config, plan, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
 
 
 def _dry_run(line: CommandLine) -> int:
@@ -210,28 +281,14 @@ def _dry_run(line: CommandLine) -> int:
     if problems.is_problem(config):
         raise InputError("--dry_run measures studies of models; this one follows a problem of a few numbers")
     plan = sweep.make_plan(config, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
+    search = _search(line, config, plan)
     for text in sweep.describe(plan):
         print(text, flush=True)
+    if search is not None:
+        from mtl.sweep.search import describe_search
+
+        print(describe_search(search))
     return 0
-
-
-class _StopRequest:
-    """Becomes true on SIGINT or SIGTERM; a second signal ends the process at once."""
-
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: Any) -> None:
-        del number, frame
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        print("stopping at the next checkpoint; once more to stop now", file=sys.stderr, flush=True)
-
-    def __call__(self) -> bool:
-        return self.asked
 
 
 def _workdir(line: CommandLine) -> Path:
@@ -244,60 +301,28 @@ def _resume_command(line: CommandLine, workdir: Path) -> str:
     return shlex.join(["python", "run.py", f"--workdir={workdir}", *kept, "--resume"])
 
 
-def _stored_config(workdir: Path) -> dict[str, Any]:
-    path = workdir / "config.json"
-    if not path.is_file():
-        raise InputError(f"{workdir} holds no study (no config.json); start one without --resume or --report")
-    try:
-        stored = json.loads(path.read_text())["config"]
-        if not isinstance(stored, dict):
-            raise TypeError(f"config is {stored!r}")
-    except (ValueError, KeyError, TypeError) as e:
-        raise InputError(
-            f"{path} is damaged ({_one_line(e)}); start the study in another --workdir"
-        ) from None
-    return stored
-
-
-def _prepare(workdir: Path, *, resume: bool) -> list[Path]:
-    """Makes the workdir if it is free (or resumed) and can be written; returns the folders made."""
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"--workdir={workdir} is a file; name a folder")
-    if workdir.is_dir() and any(workdir.iterdir()) and not resume:
-        raise InputError(
-            f"--workdir={workdir} is not empty and is never overwritten; continue it with --resume, "
-            "or name another folder"
-        )
-    made = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        probe = workdir / f".probe.{os.getpid()}.tmp"
-        probe.touch()
-        probe.unlink()
-    except OSError as e:
-        if e.errno == errno.ENOSPC:
-            raise
-        raise InputError(
-            f"--workdir={workdir} cannot be written: {e.strerror}; name a folder that can be"
-        ) from None
-    return made
-
-
-def _write_config(workdir: Path, config: dict[str, Any], plan: Any) -> None:
-    from mtl import sweep
-    from mtl.files import to_json, write_atomic
-
-    content = {
-        "config": config,
-        "provenance": sweep.provenance(plan.sample),
-        "tasks": [t._asdict() for t in plan.tasks],
-    }
-    write_atomic(workdir / "config.json", to_json(content, indent=1) + "\n")
-
-
 def _report(line: CommandLine) -> int:
+    from mtl import sweep
+
     workdir = _workdir(line)
-    print(_build(workdir, _stored_config(workdir)))
+    print(_build(workdir, sweep.stored_config(workdir)))
+    return 0
+
+
+def _compare(first: str, others: Sequence[str]) -> int:
+    from mtl import report
+
+    if len(others) != 1:
+        raise InputError(f"--compare needs two workdirs, as in --compare A B; got {[first, *others]}")
+    print(report.compare(first, others[0]))
+    return 0
+
+
+def _tensorboard(line: CommandLine) -> int:
+    from mtl import report
+
+    folder = report.write_tensorboard(_workdir(line))
+    print(f"written: {folder}; show it with: tensorboard --logdir={folder}")
     return 0
 
 
@@ -311,7 +336,7 @@ def _build(workdir: Path, config: dict[str, Any]) -> str:
 def _list() -> int:
     from mtl.data import DATASETS
     from mtl.extractors import EXTRACTORS
-    from mtl.models import PRESETS
+    from mtl.models import ENCODERS, PRESETS
     from mtl.problems import PROBLEMS
     from mtl.transfers import TRANSFERS
     from mtl.weightings import WEIGHTINGS
@@ -321,6 +346,7 @@ def _list() -> int:
         ("data sets", DATASETS),
         ("problems", PROBLEMS),
         ("models", PRESETS),
+        ("encoders", ENCODERS),
         ("extractors", EXTRACTORS),
         ("transfers", TRANSFERS),
         ("weightings", WEIGHTINGS),

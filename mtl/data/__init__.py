@@ -14,6 +14,7 @@ from mtl.data.census import census_income
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema, validate
 from mtl.data.digits import multi_digits
+from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
 
@@ -30,6 +31,7 @@ __all__ = [
     "load",
     "mmoe_synthetic",
     "multi_digits",
+    "multi_mnist",
     "validate",
 ]
 
@@ -37,6 +39,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "mmoe_synthetic": mmoe_synthetic,
     "digits": multi_digits,
     "census": census_income,
+    "multimnist": multi_mnist,
 }
 
 

@@ -1,10 +1,12 @@
-"""Models: any extractor with any transfer; a published model is a row of `PRESETS`."""
+"""Models: any encoder, extractor and transfer; a published model is a row of `PRESETS`."""
 
 from mtl.models.build import PRESETS, build_model, model_arguments
+from mtl.models.encoders import ENCODERS
 from mtl.models.model import MultiTaskModel
 from mtl.models.probe import gate_diagnostics, shared_tap, task_cut, zero_perturbations
 
 __all__ = [
+    "ENCODERS",
     "PRESETS",
     "MultiTaskModel",
     "build_model",

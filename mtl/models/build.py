@@ -1,7 +1,8 @@
 """From a name and arguments to a model; published models are rows of `PRESETS`."""
 
 import dataclasses
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -11,7 +12,8 @@ from jax.typing import DTypeLike
 
 from mtl.errors import InputError, unknown_name
 from mtl.extractors import EXTRACTORS, SingleTask
-from mtl.layers import Encoder, StackedMLP
+from mtl.layers import StackedMLP
+from mtl.models.encoders import ENCODERS
 from mtl.models.model import MultiTaskModel
 from mtl.tasks import task_graph
 from mtl.transfers import TRANSFERS
@@ -30,6 +32,11 @@ PRESETS: dict[str, dict[str, str]] = {
     "dbmtl2": {"extractor": "mmoe", "transfer": "bayesian"},
 }
 
+DEFAULT_ENCODER = "columns"
+
+_DROPOUT = {"encoder_dropout": float, "tower_dropout": float}
+"""Fields of `MultiTaskModel` itself that a spec may set, and their types."""
+
 _FROM_SCHEMA = ("num_tasks", "num_outputs", "parents", "dtype", "parent", "name")
 """Fields that the schema, `dtype` or Linen fills; a spec cannot set them."""
 
@@ -40,9 +47,10 @@ def build_model(
     """Builds a model for a data set.
 
     Args:
-      spec: a key of `PRESETS`, or a mapping with that key as `name` and arguments: `embedding_dim`,
-        `tower_features` (may be empty), any field of the extractor and of the transfer, and `extractor`
-        or `transfer` to replace the preset's. Lists are taken for tuples.
+      spec: a key of `PRESETS`, or a mapping with that key as `name` and arguments: `encoder` (a key of
+        `ENCODERS`, by default `columns`) and its arguments, such as `embedding_dim`; `encoder_dropout` and
+        `tower_dropout`, see `MultiTaskModel`; `tower_features` (may be empty); any field of the extractor and
+        of the transfer; and `extractor` or `transfer` to replace the preset's. Lists are taken for tuples.
       schema: columns and tasks.
       dtype: dtype of the computation, float32 or bfloat16; parameters and outputs are float32.
 
@@ -51,18 +59,20 @@ def build_model(
 
     Raises:
       InputError: a name or an argument is unknown, a value has the wrong type or range, the dtype is
-        another, the schema has no feature or no task, or its task graph is not sound.
+        another, the schema has no feature, none that suits the encoder, or no task, or its task graph is not
+        sound.
     """
     arguments = _as_dict(spec)
     preset = arguments.pop("name")
     parts = {**_look_up("model", preset, PRESETS)}
     parts |= {part: arguments.pop(part) for part in parts if part in arguments}
+    encoder = _look_up("encoder", arguments.pop("encoder", DEFAULT_ENCODER), ENCODERS)
     extractor = _look_up("extractor", parts["extractor"], EXTRACTORS)
     transfer = _look_up("transfer", parts["transfer"], TRANSFERS)
-    fields = _fields(extractor, transfer)
+    fields = _fields(encoder, extractor, transfer)
     for key, value in arguments.items():
         if key not in fields:
-            known = ("extractor", "transfer", *fields)
+            known = ("encoder", "extractor", "transfer", *fields)
             raise unknown_name(f"argument of model {preset!r}:", key, known)
         arguments[key] = _checked(f"model {preset!r}: {key}", fields[key], value, key)
 
@@ -74,11 +84,11 @@ def build_model(
     if not schema.id_columns and not schema.numeric_columns:
         raise InputError("the schema has neither id nor numeric columns; a model needs a feature")
     return MultiTaskModel(
-        encoder=Encoder(
-            vocab_sizes=tuple(column.vocab_size for column in schema.id_columns),
-            table_stack=(num_tasks,) if extractor is SingleTask else (),
-            dtype=dtype,
-            **_chosen(arguments, ("embedding_dim",)),
+        encoder=encoder(
+            schema,
+            (num_tasks,) if extractor is SingleTask else (),
+            dtype,
+            **_chosen(arguments, _parameters(encoder)),
         ),
         extractor=extractor(num_tasks=num_tasks, dtype=dtype, **_chosen(arguments, _settable(extractor))),
         towers=StackedMLP((num_tasks,), arguments.get("tower_features", (8,)), dtype),
@@ -88,11 +98,12 @@ def build_model(
             dtype=dtype,
             **_chosen(arguments, _settable(transfer)),
         ),
+        **_chosen(arguments, _DROPOUT),
     )
 
 
 def model_arguments(spec: str | Mapping[str, Any]) -> frozenset[str]:
-    """The arguments that a model takes besides `extractor` and `transfer`.
+    """The arguments that a model takes besides `extractor` and `transfer`, `encoder` among them.
 
     Args:
       spec: as for `build_model`.
@@ -101,19 +112,23 @@ def model_arguments(spec: str | Mapping[str, Any]) -> frozenset[str]:
       Their names.
 
     Raises:
-      InputError: the preset, extractor or transfer is unknown.
+      InputError: the preset, encoder, extractor or transfer is unknown.
     """
     arguments = _as_dict(spec)
     parts = _look_up("model", arguments["name"], PRESETS)
+    encoder = _look_up("encoder", arguments.get("encoder", DEFAULT_ENCODER), ENCODERS)
     extractor = _look_up("extractor", arguments.get("extractor", parts["extractor"]), EXTRACTORS)
     transfer = _look_up("transfer", arguments.get("transfer", parts["transfer"]), TRANSFERS)
-    return frozenset(_fields(extractor, transfer))
+    return frozenset({"encoder", *_fields(encoder, extractor, transfer)})
 
 
-def _fields(extractor: type[nn.Module], transfer: type[nn.Module]) -> dict[str, Any]:
-    """The arguments of a model and their types."""
+def _fields(
+    encoder: Callable[..., nn.Module], extractor: type[nn.Module], transfer: type[nn.Module]
+) -> dict[str, Any]:
+    """The arguments of a model and their types, the names of its parts aside."""
     return {
-        "embedding_dim": int,
+        **_parameters(encoder),
+        **_DROPOUT,
         "tower_features": tuple[int, ...],
         **_settable(extractor),
         **_settable(transfer),
@@ -141,6 +156,12 @@ def _look_up(what: str, name: object, known: Mapping[str, Any]) -> Any:
 def _settable(module: type[nn.Module]) -> dict[str, Any]:
     """The fields of a module that a spec may set, and their types."""
     return {f.name: f.type for f in dataclasses.fields(module) if f.name not in _FROM_SCHEMA}
+
+
+def _parameters(encoder: Callable[..., nn.Module]) -> dict[str, Any]:
+    """The arguments of an encoder that a spec may set, and their types."""
+    _, _, _, *own = inspect.signature(encoder).parameters.values()
+    return {parameter.name: parameter.annotation for parameter in own}
 
 
 def _chosen(arguments: dict[str, Any], names: Any) -> dict[str, Any]:

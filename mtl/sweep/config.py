@@ -23,7 +23,7 @@ def study_config(
     model: Mapping[str, Any] | None = None,
     seeds: int = 3,
     train: Mapping[str, Any] | None = None,
-    sweep: Mapping[str, Mapping[str, Sequence[Any]]] | None = None,
+    sweep: Mapping[str, Mapping[str, Any]] | None = None,
     report: Mapping[str, Any] | None = None,
 ) -> config_dict.ConfigDict:
     """Makes a study's config; every `get_config()` in `experiments/` returns one.
@@ -37,7 +37,8 @@ def study_config(
       model: arguments for every model that takes them, such as `embedding_dim`; a spec's own come first.
       seeds: number of seeds, 0 … seeds−1, the same for every method.
       train: keys of `TrainSettings`.
-      sweep: grids over arguments, `{"dataset": {argument: values}, "train": {key: values}}`.
+      sweep: grids over arguments, `{"dataset": {argument: values}, "train": {key: values}}`, or a search,
+        `{"search": {"train": {key: range}, …}}`; its keys are those of `mtl.sweep.space.DEFAULTS`.
       report: `baseline`, the model that Δm compares with ("" for none; it is added to the study), and
         `reference`, the name of a published table to show beside the results, and `claims`, which
         `mtl.report.claims` describes.

@@ -1,11 +1,13 @@
 """Runs a plan: group after group, resumable at any moment."""
 
+import errno
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from mtl.progress import Progress
+from mtl.sweep.hosts import ALONE, Hosts, deal, leave, meet
 from mtl.sweep.plan import Group, Plan, weighting_label
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import clean, group_folder, load_group, save_group, write_results
@@ -14,27 +16,42 @@ from mtl.train import train_group
 WRITE_SECONDS = 20.0
 """Shortest time between two rewritings of the result files while a study runs."""
 
+SIGHT_SECONDS = 120.0
+"""Longest time that a file on a shared file system may stay out of sight of other hosts."""
 
-def run_plan(plan: Plan, workdir: Path, stop_requested: Callable[[], bool] = lambda: False) -> list[str]:
+
+def run_plan(
+    plan: Plan,
+    workdir: Path,
+    stop_requested: Callable[[], bool] = lambda: False,
+    hosts: Hosts = ALONE,
+) -> list[str]:
     """Trains every group that is not finished and writes the result files after each.
 
     Args:
       plan: the study.
       workdir: its folder.
       stop_requested: asked after every compiled call; true ends the study with a checkpoint.
+      hosts: the processes among which the groups are dealt out; process 0 writes the result files.
 
     Returns:
-      One line per run that failed.
+      One line per run that failed; of several processes only the first has any.
 
     Raises:
       Stopped: `stop_requested` said so; the same call continues later.
+      OSError: the files of another process have not come into sight.
     """
-    clean(workdir)
+    first = hosts.this == 0
     programs = Programs(plan)
-    total = sum(g.budget.steps * len(g.runs) for g in plan.groups)
-    write_results(workdir, plan)
+    unfinished: list[Group] = []
+    if first:
+        clean(workdir)
+        write_results(workdir, plan)
+        unfinished = [g for g in plan.groups if load_group(workdir, g) is None]
     written = time.monotonic()
-    todo = [g for g in plan.groups if load_group(workdir, g) is None]
+    mine = set(deal(hosts, [g.id for g in unfinished], "groups"))
+    todo = [g for g in plan.groups if g.id in mine]
+    total = sum(g.budget.steps * len(g.runs) for g in (todo if hosts.number > 1 else plan.groups))
     done = total - sum(g.budget.steps * len(g.runs) for g in todo)
     # While a group trains, the next one is compiled.
     with Progress(total, "steps", done) as progress, ThreadPoolExecutor(max_workers=1) as ahead:
@@ -58,7 +75,7 @@ def run_plan(plan: Plan, workdir: Path, stop_requested: Callable[[], bool] = lam
                 stop_requested=stop_requested,
             )
             save_group(workdir, plan, group, results)
-            if time.monotonic() - written > WRITE_SECONDS:
+            if first and time.monotonic() - written > WRITE_SECONDS:
                 write_results(workdir, plan)
                 written = time.monotonic()
             seconds = time.monotonic() - start
@@ -67,7 +84,31 @@ def run_plan(plan: Plan, workdir: Path, stop_requested: Callable[[], bool] = lam
                 f"{name}: {len(group.runs)} runs of {group.budget.steps} steps in {seconds:.1f} s, "
                 f"{examples / seconds:,.0f} examples/s"
             )
+    meet(hosts, "trained")
+    leave(hosts)
+    if not first:
+        return []
+    wait_for_files(workdir, plan)
     return write_results(workdir, plan)
+
+
+def wait_for_files(workdir: Path, plan: Plan) -> None:
+    """Waits for results that other processes have written; a shared file system shows them a little later.
+
+    Args:
+      workdir: the study's folder.
+      plan: the study, all of whose groups are done.
+
+    Raises:
+      OSError: one has not come into sight.
+    """
+    until = time.monotonic() + SIGHT_SECONDS
+    for group in plan.groups:
+        path = group_folder(workdir, group) / "result.json"
+        while not path.exists():
+            if time.monotonic() > until:
+                raise OSError(errno.ENOENT, "written by another process, but out of sight here", str(path))
+            time.sleep(0.5)
 
 
 def title(plan: Plan, group: Group) -> str:

@@ -4,17 +4,19 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 
-from mtl import data, weightings
+from mtl import weightings
 from mtl.data import Columns, Dataset
 from mtl.errors import InputError, unknown_name
 from mtl.extractors import SingleTask
 from mtl.models import PRESETS, MultiTaskModel, build_model, model_arguments, zero_perturbations
 from mtl.sweep.config import Spec, hparams, label, without_label
+from mtl.sweep.grid import grid
+from mtl.sweep.sources import Load, Source, load_sources, loader
 from mtl.tasks import Task
 from mtl.train import Budget, TrainSettings, budget, train_settings
 from mtl.transfers import Independent
@@ -64,22 +66,6 @@ class Group(NamedTuple):
         return tuple(dict.fromkeys(run.source for run in self.runs))
 
 
-class Source(NamedTuple):
-    """A data set that is loaded when a group needs it.
-
-    Attributes:
-      values: its swept arguments.
-      arguments: all arguments of its loader.
-      shapes: rows and columns per split; data sets of one shape can be stacked.
-      rows: rows of the training split.
-    """
-
-    values: Mapping[str, Any]
-    arguments: Mapping[str, Any]
-    shapes: str
-    rows: int
-
-
 class Plan(NamedTuple):
     """A study, ready to run.
 
@@ -102,19 +88,14 @@ class Plan(NamedTuple):
     weightings: tuple[tuple[str, Spec], ...]
     sources: tuple[Source, ...]
     sample: tuple[Dataset, ...]
-    load: Callable[[Mapping[str, Any]], Dataset]
+    load: Load
     groups: tuple[Group, ...]
 
 
 def make_plan(
     config: Mapping[str, Any], *, data_dir: str | None = None, manual_dir: str | None = None
 ) -> Plan:
-    """Loads the data, builds every model and weighting once, and lays out the groups.
-
-    Runs that differ in the seed form one group; so do runs that differ in numbers (learning rate, weight
-    decay, arguments of a weighting that `weightings.numbers` names) or in data sets of one shape. Groups are
-    cut to `train.group_runs` runs and `train.group_gib` of memory, whatever the machine, so that a study
-    can be continued on another one.
+    """Makes the plan of a study, see `plan_with`.
 
     Args:
       config: a plain, checked config.
@@ -127,10 +108,30 @@ def make_plan(
     Raises:
       InputError: any name, argument or value is wrong.
     """
+    return plan_with(config, loader(data_dir, manual_dir))
+
+
+def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
+    """Loads the data, builds every model and weighting once, and lays out the groups.
+
+    Runs that differ in the seed form one group; so do runs that differ in numbers (learning rate, weight
+    decay, arguments of a weighting that `weightings.numbers` names) or in data sets of one shape. Groups are
+    cut to `train.group_runs` runs and `train.group_gib` of memory, whatever the machine, so that a study
+    can be continued on another one.
+
+    Args:
+      config: a plain, checked config.
+      load: loads a data set from its arguments.
+
+    Returns:
+      The plan.
+
+    Raises:
+      InputError: any name, argument or value is wrong.
+    """
     specs = _weighting_specs(config)
-    settings = [(values, train_settings({**config["train"], **values})) for values in _grid(config, "train")]
-    load = functools.partial(_load, data_dir=data_dir, manual_dir=manual_dir)
-    sample, sources = _sources(config, load)
+    settings = [(values, train_settings({**config["train"], **values})) for values in grid(config, "train")]
+    sample, sources = load_sources(config, load)
     schema = sample[0].schema
     names = [t.name for t in schema.tasks]
     kinds = [t.kind for t in schema.tasks]
@@ -141,21 +142,16 @@ def make_plan(
     models = _models(config, schema)
     pairs = _pairs(models, specs)
     _check_taps(models, specs, pairs, sample[0].splits["train"])
-    together: dict[Any, list[Run]] = {}
+    entries: list[tuple[int, Run, Budget]] = []
     for (values, s), (m, w) in itertools.product(settings, pairs):
         spec = BASELINE_WEIGHTING if w is None else without_label(specs[w][1])
         batches = weightings.needs(spec).batches
         for i, source in enumerate(sources):
             seeds = [source.arguments["seed"]] if config["dataset"]["resample"] else range(config["seeds"])
             swept = hparams({**source.values, **values})
-            key = (m, structure(spec, s), source.shapes, budget(s, source.rows, batches))
-            together.setdefault(key, []).extend(Run(swept, seed, w, s, i) for seed in seeds)
-    groups = [
-        Group(_identifier(models, specs, m, part), m, steps, part)
-        for (m, _, _, steps), runs in together.items()
-        for part in _cut(runs, models[m][2], sample)
-    ]
-    return Plan(
+            steps = budget(s, source.rows, batches)
+            entries += [(m, Run(swept, seed, w, s, i), steps) for seed in seeds]
+    plan = Plan(
         name=config["name"],
         dataset=sample[0].name,
         tasks=schema.tasks,
@@ -164,7 +160,29 @@ def make_plan(
         sources=sources,
         sample=sample,
         load=load,
-        groups=tuple(groups),
+        groups=(),
+    )
+    return plan._replace(groups=grouped(plan, entries))
+
+
+def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Group, ...]:
+    """Puts runs that share a program together.
+
+    Args:
+      plan: what the runs refer to.
+      entries: model, run and budget of every run.
+
+    Returns:
+      The groups, in the order of their first runs.
+    """
+    together: dict[Any, list[Run]] = {}
+    for m, run, steps in entries:
+        fixed = structure(weighting_spec(plan, run), run.settings)
+        together.setdefault((m, fixed, plan.sources[run.source].shapes, steps), []).append(run)
+    return tuple(
+        Group(_identifier(plan.models, plan.weightings, m, part), m, steps, part)
+        for (m, _, _, steps), runs in together.items()
+        for part in _cut(runs, plan.models[m][2], plan.sample)
     )
 
 
@@ -287,74 +305,6 @@ def _check_taps(
 
 def _shares_nothing(model: MultiTaskModel) -> bool:
     return isinstance(model.extractor, SingleTask) and isinstance(model.transfer, Independent)
-
-
-def _grid(config: Mapping[str, Any], section: str) -> list[dict[str, Any]]:
-    for key in config["sweep"]:
-        if key not in ("dataset", "train"):
-            raise unknown_name("section of config.sweep:", key, ("dataset", "train"))
-    grid = config["sweep"].get(section, {})
-    if section == "train" and "dtype" in grid:
-        raise InputError("config.sweep.train.dtype cannot be swept; set config.train.dtype per study")
-    for key, values in grid.items():
-        if key not in config[section]:
-            raise unknown_name(f"config.sweep.{section} key", key, config[section])
-        if not isinstance(values, list | tuple) or not values:
-            raise InputError(
-                f"config.sweep.{section}.{key} is {values!r}, expected a tuple of values such as (1, 2)"
-            )
-        kind = type(config[section][key])
-        if kind in (int, float, str, bool):
-            for v in values:
-                if not isinstance(v, (int, float) if kind is float else kind):
-                    raise InputError(f"config.sweep.{section}.{key} has {v!r}, expected {kind.__name__}")
-    return [dict(zip(grid, v, strict=True)) for v in itertools.product(*grid.values())]
-
-
-def _load(arguments: Mapping[str, Any], data_dir: str | None, manual_dir: str | None) -> Dataset:
-    rest = dict(arguments)
-    return data.load(rest.pop("name"), data_dir=data_dir, manual_dir=manual_dir, **rest)
-
-
-def _sources(
-    config: Mapping[str, Any], load: Callable[[Mapping[str, Any]], Dataset]
-) -> tuple[tuple[Dataset, ...], tuple[Source, ...]]:
-    """The first data set of every swept variant, and all data sets: one per variant, or one per seed."""
-    sample: list[Dataset] = []
-    sources: list[Source] = []
-    for values in _grid(config, "dataset"):
-        arguments = {**config["dataset"], **values}
-        resample = arguments.pop("resample", False)
-        name = arguments.get("name")
-        if not isinstance(name, str):
-            raise InputError(f"config.dataset.name is {name!r}, expected the name of a data set")
-        if not isinstance(resample, bool):
-            raise InputError(f"config.dataset.resample is {resample!r}, expected true or false")
-        draws = [{**arguments, "seed": s} for s in range(config["seeds"])] if resample else [arguments]
-        first = load(draws[0])
-        if sample and first.schema != sample[0].schema:
-            raise InputError(
-                f"config.sweep.dataset: {hparams(values)} changes the columns or tasks of the data set; "
-                "a study compares methods on one schema"
-            )
-        shape = shapes(first)
-        if len(draws) > 1 and shapes(load(draws[1])) != shape:
-            raise unequal_draws()
-        sample.append(first)
-        sources += [Source(values, draw, shape, len(first.splits["train"]["labels"])) for draw in draws]
-    return tuple(sample), tuple(sources)
-
-
-def shapes(dataset: Dataset) -> str:
-    """Rows and columns per split; data sets with the same can be stacked."""
-    return repr({k: {n: c.shape for n, c in sorted(s.items())} for k, s in sorted(dataset.splits.items())})
-
-
-def unequal_draws() -> InputError:
-    """The error of a generator whose data sets cannot be stacked."""
-    return InputError(
-        "config.dataset.resample: the draws of different seeds have different shapes; set it to False"
-    )
 
 
 def _no_duplicates(key: str, labels: Sequence[str]) -> None:

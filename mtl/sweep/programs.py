@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl import weightings
-from mtl.sweep.plan import Group, Plan, numbers, shapes, structure, unequal_draws, weighting_spec
+from mtl.sweep.plan import Group, Plan, numbers, structure, weighting_spec
+from mtl.sweep.sources import shapes, unequal_draws
 from mtl.train import (
     GroupData,
     Layout,

@@ -11,7 +11,7 @@ import jax
 
 from mtl.data import Dataset
 
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "orbax-checkpoint", "numpy", "ml_collections")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "chex", "orbax-checkpoint", "numpy", "ml_collections", "optuna")
 
 
 def provenance(datasets: Sequence[Dataset]) -> dict[str, Any]:

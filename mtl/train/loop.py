@@ -115,6 +115,7 @@ def train_group(
     folder: Path | None = None,
     progress: Progress | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
+    prune: Callable[[int, list[float | None]], Sequence[bool]] | None = None,
 ) -> list[RunResult]:
     """Trains the runs of a group as one program and evaluates each at its own best step.
 
@@ -134,6 +135,9 @@ def train_group(
         none.
       progress: advanced by S for every step.
       stop_requested: asked after every compiled call.
+      prune: asked at every look at validation with the step and the value of every run (None for those that
+        were over before); true ends a run. Asked again for the looks since the last checkpoint when a group
+        is continued, so its answers must not depend on the moment.
 
     Returns:
       One result per run, in their order.
@@ -154,7 +158,8 @@ def train_group(
     if saved is None:
         best = jax.tree.map(jnp.copy, params)  # the state is donated, its parameters must not be
     else:
-        state, best, log = put_by_run(saved.state, layout), put_by_run(saved.best, layout), saved.log
+        state, best = put_by_run(saved.state, layout), put_by_run(saved.best, layout)
+        log |= saved.log  # one of an older version has no entry for what was added since
     if progress is not None:
         progress.advance(log["step"] * num_runs)
 
@@ -170,6 +175,9 @@ def train_group(
             better = _record_val(log, tasks, data, runs.source, join(outputs, data.sizes["val"]), settings)
             better += [False] * (layout.padded(num_runs) - num_runs)
             best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.params)
+            if prune is not None:
+                pruned = prune(log["step"], _values(log, tasks, settings))
+                log["pruned"] = [a or b for a, b in zip(log["pruned"], pruned, strict=True)]
         if progress is not None:
             progress.advance(budget.steps_per_call * num_runs)
         stopping = stop_requested()
@@ -204,14 +212,27 @@ def _empty_log(num_runs: int) -> dict[str, Any]:
         "best_metrics": [{} for _ in range(num_runs)],
         "looks_since": [0] * num_runs,
         "failed": [None] * num_runs,
+        "pruned": [False] * num_runs,
         "curves": [[] for _ in range(num_runs)],
     }
 
 
 def _over(log: dict[str, Any], settings: TrainSettings) -> list[bool]:
-    """Which runs have failed or have looked `patience` times without improvement."""
+    """Which runs have failed, have looked `patience` times without improvement, or were pruned."""
     tired = [settings.patience > 0 and n >= settings.patience for n in log["looks_since"]]
-    return [failed is not None or done for failed, done in zip(log["failed"], tired, strict=True)]
+    states = zip(log["failed"], tired, log["pruned"], strict=True)
+    return [failed is not None or done or pruned for failed, done, pruned in states]
+
+
+def _values(log: dict[str, Any], tasks: Sequence[Task], settings: TrainSettings) -> list[float | None]:
+    """What every run was worth at the look just taken; None for runs that were over before it."""
+    looks = [curve[-1] if curve else {} for curve in log["curves"]]
+    return [
+        selection_value(tasks, look["metrics"], settings.select)
+        if look.get("kind") == "val" and look["step"] == log["step"]
+        else None
+        for look in looks
+    ]
 
 
 def _record_train(

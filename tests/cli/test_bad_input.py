@@ -17,6 +17,11 @@ OVERRIDES = {
     "positional argument": ("census", "unexpected argument 'census'; all arguments are flags"),
     "flag of wrong type": ("--resume=perhaps", "--resume=perhaps"),
     "flag without value": ("--manual_dir", "--manual_dir"),
+    "one process flag": (
+        "--process_id=1",
+        "--coordinator, --num_processes, --process_id go together: give all or none",
+    ),
+    "fraction for a process": ("--process_id=0.5", "--process_id=0.5"),
     "unknown key": ("--config.seed=1", "unknown key in config: 'seed' (did you mean 'seeds'?)"),
     "unknown nested key": (
         "--config.train.lr=1",
@@ -141,6 +146,26 @@ STUDIES = {
     ),
     "sweep without values": ({"sweep": {"train": {"steps": ()}}}, "config.sweep.train.steps is []"),
     "sweep over one value": ({"sweep": {"train": {"steps": 3}}}, "config.sweep.train.steps is 3, expected"),
+    "search over an unknown key": (
+        {"sweep": {"search": {"train": {"lr": ("log", 0.1, 1.0)}}}},
+        "unknown key in config.train: 'lr'",
+    ),
+    "search over a range of one end": (
+        {"sweep": {"search": {"train": {"learning_rate": ("log", 0.1)}}}},
+        "config.sweep.search.train.learning_rate is ['log', 0.1], expected a lowest and a highest",
+    ),
+    "search beside a grid": (
+        {"sweep": {"train": {"steps": (1, 2)}, "search": {"trials": 2}}},
+        "config.sweep.train is a grid beside a search; leave one of the two out",
+    ),
+    "search without ranges": (
+        {"sweep": {"search": {"trials": 2}}},
+        "config.sweep.search has no range for shared_bottom x static",
+    ),
+    "storage that is no database": (
+        {"sweep": {"search": {"storage": "nowhere", "train": {"learning_rate": ("log", 0.1, 1.0)}}}},
+        "config.sweep.search.storage is 'nowhere', which cannot be used",
+    ),
     "sweep that changes the tasks": (
         {"dataset": {"num_tasks": 2}, "sweep": {"dataset": {"num_tasks": (2, 3)}}},
         "num_tasks=3 changes the columns or tasks",

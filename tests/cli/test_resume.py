@@ -1,31 +1,29 @@
 """A study that is killed again and again ends with the same bytes as one that is left alone."""
 
-import contextlib
-import os
 import random
 import shlex
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+import processes
 import pytest
+from processes import finish, read, wait_for_changes
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ("results.csv", "metrics.jsonl", "summary.csv")
-KILLS = 10
+KILLS = 20
+RUNS = 200
 STUDY = """
 from mtl.sweep import study_config
 
 def get_config():
     return study_config(
         name="resumed",
-        dataset=dict(name="mmoe_synthetic", dim=8, num_train=512, num_val=64, num_test=64, resample=True),
+        dataset=dict(name="mmoe_synthetic", dim=8, num_train=512, num_val=64, num_test=64),
         models=("shared_bottom", "mmoe"),
         weightings=("static", "mgda"),
-        seeds=2,
-        train=dict(batch_size=32, steps=40, eval_every=10, steps_per_call=5, checkpoint_seconds=0.0),
+        seeds=10,
+        train=dict(batch_size=32, steps=40, eval_every=20, steps_per_call=10, checkpoint_seconds=0.0,
+                   group_runs=10),
+        sweep=dict(train=dict(learning_rate=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2))),
         report=dict(baseline=""),
     )
 """
@@ -43,26 +41,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(folder):
     """Returns a function that starts a command line as a process of its own."""
-    # A cache of its own: a killed process may leave half an entry.
-    environment = {
-        **os.environ,
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
-
     started = []
 
     def start_process(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "run.py"), *arguments],
-            env=environment,
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        started.append(processes.start(folder, *arguments))
+        return started[-1]
 
     yield start_process
     for process in started:
@@ -72,55 +55,30 @@ def start(folder):
 
 @pytest.fixture(scope="module")
 def undisturbed(folder, start):
-    process = start("--config=study.py", "--workdir=undisturbed")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, _, said = finish(start("--config=study.py", "--workdir=undisturbed"))
+    assert code == 0, said
     return read(folder / "undisturbed")
 
 
-def read(workdir):
-    return {name: (workdir / name).read_bytes() for name in RESULTS}
-
-
-def listing(workdir):
-    """All files with their times; what vanishes meanwhile is left out."""
-    found = set()
-    for parent, _, files in os.walk(workdir):
-        for name in files:
-            with contextlib.suppress(FileNotFoundError):
-                path = os.path.join(parent, name)
-                found.add((path, os.stat(path).st_mtime_ns))
-    return found
-
-
-def wait_for_changes(process, workdir, count):
-    """Waits until the workdir has changed so many times, or the process has ended."""
-    seen = listing(workdir)
-    while count and process.poll() is None:
-        time.sleep(0.005)
-        now = listing(workdir)
-        count -= now != seen
-        seen = now
-
-
-def test_ten_kills_at_random_moments(folder, start, undisturbed):
+def test_two_hundred_runs_and_twenty_kills_at_random_moments(folder, start, undisturbed):
+    runs = {tuple(line.split(",")[:6]) for line in undisturbed["results.csv"].decode().splitlines()[1:]}
+    assert len(runs) == RUNS
     draw = random.Random(0)
     workdir = folder / "killed"
-    arguments = ["--config=study.py", "--workdir=killed"]
     kills = 0
     for _ in range(KILLS):
         resume = ["--resume"] if (workdir / "config.json").is_file() else []
-        process = start(*arguments, *resume)
-        wait_for_changes(process, workdir, draw.randint(1, 30))
+        process = start("--config=study.py", "--workdir=killed", *resume)
+        wait_for_changes(process, workdir, draw.randint(1, 40))
         time.sleep(draw.uniform(0, 0.1))
         kills += process.poll() is None
         process.kill()
         process.communicate()
     assert kills == KILLS, "the study was over before it had been killed often enough"
     assert not (workdir / "summary.csv").exists()
-    process = start("--workdir=killed", "--resume")
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    assert list(workdir.glob("checkpoints/*/result.json")), "no group was finished between the kills"
+    code, _, said = finish(start("--workdir=killed", "--resume"))
+    assert code == 0, said
     assert read(workdir) == undisturbed
     assert not [p for p in workdir.rglob("*") if p.name.endswith(".tmp") or "checkpoint-tmp" in p.name]
 
@@ -130,13 +88,10 @@ def test_a_polite_stop(folder, start, undisturbed):
     process = start("--config=study.py", f"--workdir={workdir}")
     wait_for_changes(process, workdir, 20)
     process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 3, err
-    assert out == ""
-    said = [line for line in err.splitlines() if line.startswith("mtl: ")]
+    code, out, said = finish(process)
+    assert (code, out) == (3, "")
     assert said == [f"mtl: stopped; continue with: python run.py --workdir={workdir} --resume"]
     command = shlex.split(said[0].partition("continue with: ")[2])
-    process = start(*command[2:])
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
+    code, _, said = finish(start(*command[2:]))
+    assert code == 0, said
     assert read(workdir) == undisturbed

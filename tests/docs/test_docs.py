@@ -13,6 +13,7 @@ import run
 from mtl import sweep
 from mtl.data import DATASETS
 from mtl.extractors import EXTRACTORS
+from mtl.models import ENCODERS
 from mtl.transfers import TRANSFERS
 from mtl.weightings import WEIGHTINGS
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"
 FILES = ROOT / "docs" / "files.md"
 PAGES = (ROOT / "README.md", EXTENDING, FILES)
-DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, TRANSFERS, DATASETS)
+DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, ENCODERS, TRANSFERS, DATASETS)
 
 
 def examples(page: Path) -> list[tuple[str, str]]:

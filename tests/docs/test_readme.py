@@ -10,7 +10,7 @@ import run
 from mtl.data import DATASETS
 from mtl.extractors import EXTRACTORS
 from mtl.metrics import METRICS
-from mtl.models import PRESETS
+from mtl.models import ENCODERS, PRESETS
 from mtl.transfers import TRANSFERS
 from mtl.weightings import WEIGHTINGS
 
@@ -59,6 +59,7 @@ def test_script_needs_fifteen_lines_and_only_the_weightings_and_the_jacobian(cap
     "column, names",
     [
         ("data set", DATASETS),
+        ("encoder", ENCODERS),
         ("extractor", EXTRACTORS),
         ("transfer", TRANSFERS),
         ("model (preset)", PRESETS),

@@ -18,7 +18,7 @@ FOLDER = Path(run.__file__).parent / "experiments"
 STUDIES = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "__init__")
 OF_PROBLEMS = {"toy2d"}
 OF_DATA = [study for study in STUDIES if study not in OF_PROBLEMS]
-NEEDS_FILES = {"census"}
+NEEDS_FILES = {"census", "multimnist"}
 
 
 def config_of(study):

@@ -60,7 +60,9 @@ def test_rows_are_sorted_and_complete(plan, tmp_path):
     header, *found = rows(tmp_path)
     assert ",".join(header) == HEADER
     assert found == sorted(found)
-    assert len(found) == 2 * 2 * 2 * 2 * 2 * 2 * 2  # models, weightings, batches, seeds, splits, tasks, metrics
+    assert (
+        len(found) == 2 * 2 * 2 * 2 * 2 * 2 * 2
+    )  # models, weightings, batches, seeds, splits, tasks, metrics
     assert [r[:9] for r in found] == sorted({tuple(r[:9]): r[:9] for r in found}.values())
     assert {r[3] for r in found} == {"zero, one", "mgda"}
     assert {r[4] for r in found} == {"batch_size=10", "batch_size=20"}
