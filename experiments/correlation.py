@@ -1,13 +1,16 @@
 """Correlation: the MMoE paper's ablation of task correlation, with 200 fresh data sets and starts per cell.
 
 Command:   python run.py --config=experiments/correlation.py
-Time:      to be measured
+Time:      51 min on 2 cores with other work on them, 39 min of CPU time; 5,400 runs
 Data:      MMoE recipe (synthetic, nothing to download); every seed draws its own function and rows
 Methods:   Shared-Bottom with 113 bottom units, OMoE and MMoE with 8 experts of 16 units, towers of 8: as many
            parameters in expert and tower layers; Adam, the learning rate of 1e-4, 1e-3, 1e-2 with the best
            validation error per model and correlation. The paper leaves c, m, α, β, the number of rows, the
            batch size and the number of steps open.
-Expected:  to be measured
+Expected:  (d) is reproduced, (a) and (c) are not, (b), (e) and (f) are undecided: on test rows OMoE is as
+           good as MMoE at every correlation. The mean training loss does fall with the correlation for every
+           model; 10,000 rows read fifty times leave a gap between training and test that hides it. Spreads
+           over seeds are those of functions of unequal difficulty.
 
 Reference: Ma et al., "Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts",
 KDD 2018, Sections 3.2 and 5.1, Figures 4 and 5.

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from mtl.metrics import PRIMARY
 from mtl.report.figure import COLOURS, INK, label_row, panels, plain, short, short_titles
@@ -101,7 +102,9 @@ def _curves(axes: np.ndarray, study: Study, groups: tuple[GroupSummary, ...], me
                 axis.plot(found[0].steps, mean, color=colour, lw=1.6)
                 axis.fill_between(found[0].steps, low, high, color=colour, alpha=0.2, lw=0)
         axis.set_yscale("log")
-        axis.tick_params(labelleft=axis is axes[0], which="both")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
         axis.set_title(short(method.model), size=9, color=INK)
         axis.set_xlabel("training step", size=8, color=INK)
         axis.sharey(axes[0])
