@@ -111,7 +111,7 @@ def test_a_study_stopped_between_weightings_continues_to_the_same_results(
         return len(asked) == 2
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "_StopRequest", lambda: at_the_second)
+        patch.setattr(sweep, "StopRequest", lambda: at_the_second)
         assert run.main(["run.py", *SMALL, f"--workdir={workdir}"]) == 3
     assert {r["weighting"] for r in rows(workdir)} == {"static"}
     said = capsys.readouterr().err.splitlines()[-1]
