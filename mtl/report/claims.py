@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mtl.errors import InputError
+from mtl.metrics.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 
-VERDICTS = ("reproduced", "not reproduced", "undecided")
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, UNDECIDED)
 
 
 class Claim(NamedTuple):

@@ -74,10 +74,12 @@ def _measure(programs: Programs, group: Group, compiled: Compiled) -> tuple[floa
         looks.append(time.monotonic() - start)
     budget = group.budget
     seconds = calls[1] * budget.steps / budget.steps_per_call + looks[1] * budget.steps / budget.eval_every
-    held = sum(x.nbytes for x in jax.tree.leaves((params, data.evals, data.probe)))
+    # Runs are shared out among the devices; the data are on every one.
+    own = sum(x.nbytes for x in jax.tree.leaves(params)) // layout.mesh.size
+    common = sum(x.nbytes for x in jax.tree.leaves((data.evals, data.probe)))
     analysis = train.advance.memory_analysis()
     used = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-    return seconds, used - analysis.alias_size_in_bytes + held // layout.mesh.size
+    return seconds, used - analysis.alias_size_in_bytes + own + common
 
 
 def describe(plan: Plan) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 The runs of a group are a stack, sharded over a mesh with one axis; no run ever talks to another. On
 accelerators a device `vmap`s over its shard. On CPU it takes one run after the other, which is as fast per
-run as `vmap` (`python -m benchmarks.groups`), holds the activations of one run only, and gives a run the
-same arithmetic whichever runs it shares a group with; cores are used by one simulated device each.
+run as `vmap` (`python -m benchmarks.groups`) and holds the activations of one run only; cores are used by one
+simulated device each. Results on other numbers of devices, or in another group, agree up to rounding.
 """
 
 import contextlib
@@ -107,7 +107,7 @@ def over_runs(
 
 
 def put_by_run(tree: PyTree, layout: Layout) -> PyTree:
-    """Moves arrays `[S, …]` to the devices, repeating the last run until their number divides S.
+    """Moves arrays `[S, …]` to the devices, repeating the last run until they fill the devices evenly.
 
     Args:
       tree: host arrays with a leading axis of runs.
