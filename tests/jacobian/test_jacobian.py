@@ -243,3 +243,12 @@ def test_a_callable_pytree_of_bools_is_not_taken_for_a_function_of_the_path():
 
     mask = Net(w=True, b=False)
     assert shared_mask(Net(w=jnp.ones(2), b=jnp.ones(())), mask) is mask
+
+
+@pytest.mark.parametrize("shape", [(2, 16_385), (3, 50_000), (5, 500_003)], ids=str)
+def test_long_rows_have_the_same_gramian_as_in_float64(shape):
+    """Sums of products, one product, and a product over blocks with a rest, in this order."""
+    rows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    exact = rows.astype(np.float64) @ rows.astype(np.float64).T
+    found = np.asarray(gramian({"a": jnp.asarray(rows)}))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * exact.max())
