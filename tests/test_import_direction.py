@@ -29,8 +29,8 @@ ALLOWED = {
         *("types", "weightings"),
     },
     "sweep": {
-        *("data", "errors", "extractors", "files", "models", "progress", "tasks", "train", "transfers"),
-        *("types", "weightings"),
+        *("data", "errors", "extractors", "files", "metrics", "models", "progress", "tasks", "train"),
+        *("transfers", "types", "weightings"),
     },
     "problems": {
         *("errors", "files", "jacobian", "progress", "sweep", "tasks", "train", "types", "weightings"),

@@ -18,6 +18,7 @@ from mtl.metrics.pareto import distance_to_front, hypervolume, pareto_mask
 from mtl.metrics.permutation_tests import sign_flip_test, wilcoxon_test
 from mtl.metrics.power import detectable_difference, paired_power, seeds_needed
 from mtl.metrics.regression import mae, mse, r2, rmse
+from mtl.metrics.selection import selection, selection_text, selection_value
 from mtl.metrics.statistics import Interval, PairedTest, holm, mean_interval, paired_test
 from mtl.metrics.verdict import Verdict, judge
 
@@ -63,6 +64,9 @@ __all__ = [
     "rmse",
     "seeds_needed",
     "seesaw",
+    "selection",
+    "selection_text",
+    "selection_value",
     "sign_flip_test",
     "wilcoxon_test",
 ]

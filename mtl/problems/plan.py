@@ -112,7 +112,7 @@ def make_plan(config: Mapping[str, Any], **folders: str | None) -> Plan:
 
 
 def _settings(config: Mapping[str, Any], problem: Toy2D) -> TrainSettings:
-    settings = train_settings(config["train"], [t.name for t in problem.tasks])
+    settings = train_settings(config["train"], problem.tasks)
     if settings.steps == 0:
         raise InputError(f"train.steps is 0, but {problem.name!r} has no epochs; set the number of steps")
     defaults = TrainSettings()._asdict()

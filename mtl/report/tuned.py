@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mtl.metrics import HIGHER_IS_BETTER, PRIMARY
+from mtl.metrics import selection, selection_value
 from mtl.report.workdir import Group, Method, Place, Seeds, Study, Table
 
 Variants = dict[str, dict[Place, Seeds]]
@@ -113,16 +113,13 @@ def _seeds(places: dict[Place, Seeds]) -> set[int]:
 
 
 def _score(study: Study, places: dict[Place, Seeds]) -> float:
-    """Mean over seeds of what selects the step: one task's primary metric, or the mean over tasks."""
+    """Mean over seeds of the number that selects the step; NaN where a metric of it is missing."""
     select = (study.config["config"].get("train") or {}).get("select", "mean")
-    means = []
-    for task in study.tasks:
-        if select in ("mean", task.name):
-            metric = PRIMARY[task.kind]
-            seeds = places.get(Place("val", task.name, metric), {})
-            sign = 1.0 if HIGHER_IS_BETTER[metric] else -1.0
-            means.append(sign * float(np.mean(list(seeds.values()))) if seeds else math.nan)
-    return math.fsum(means) / len(means) if means else math.nan
+    metrics: dict[str, dict[str, float]] = {task.name: {} for task in study.tasks}
+    for part in selection(study.tasks, select):
+        seeds = places.get(Place("val", part.task, part.metric), {})
+        metrics[part.task][part.metric] = float(np.mean(list(seeds.values()))) if seeds else math.nan
+    return selection_value(study.tasks, metrics, select)
 
 
 def _best(score: dict[str, float]) -> str:

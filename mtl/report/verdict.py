@@ -3,7 +3,7 @@
 import math
 from typing import NamedTuple
 
-from mtl.metrics import PRIMARY
+from mtl.metrics import PRIMARY, selection_text
 from mtl.report.assess import Assessment
 from mtl.report.cautions import MIN_SEEDS, cautions
 from mtl.report.summary import LEVEL, Comparison, GroupSummary, Measure
@@ -141,8 +141,5 @@ def primary_note(tuned: Tuned) -> str:
         return text
     config = study.config["config"]
     keys = ", ".join((config.get("sweep") or {}).get("train") or {})
-    select = (config.get("train") or {}).get("select", "mean")
-    rule = (
-        "the mean over tasks of the primary metric" if select == "mean" else f"the primary metric of {select}"
-    )
+    rule = selection_text((config.get("train") or {}).get("select", "mean"))
     return f"{text} Tuned for every method alike ({keys}): the value with the best validation mean of {rule}."

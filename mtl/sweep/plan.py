@@ -133,10 +133,9 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
     settings = [(values, train_settings({**config["train"], **values})) for values in grid(config, "train")]
     sample, sources = load_sources(config, load)
     schema = sample[0].schema
-    names = [t.name for t in schema.tasks]
     kinds = [t.kind for t in schema.tasks]
     for _, s in settings:
-        train_settings(s._asdict(), names)
+        train_settings(s._asdict(), schema.tasks)
     for _, spec in specs:
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mtl.metrics import selection_value
 from mtl.sweep.optuna_study import FrozenTrial, Study, prune_by, tell
 from mtl.sweep.plan import Plan
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import group_folder, load_group, save_group
 from mtl.tasks import Task
 from mtl.train import train_group
-from mtl.train.evaluate import selection_value
 
 
 class Found(NamedTuple):

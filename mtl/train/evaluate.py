@@ -1,11 +1,10 @@
-"""From network outputs to metrics, and from metrics to the one number that selects a step."""
+"""From network outputs to metrics."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from mtl.metrics import HIGHER_IS_BETTER, PRIMARY, evaluate_task
+from mtl.metrics import evaluate_task
 from mtl.tasks import Task
 
 TaskMetrics = dict[str, dict[str, float]]
@@ -35,24 +34,3 @@ def evaluate(
         )
         for t, task in enumerate(tasks)
     }
-
-
-def selection_value(tasks: Sequence[Task], metrics: TaskMetrics, select: str) -> float:
-    """The number that is maximised on the validation split.
-
-    Args:
-      tasks: T tasks.
-      metrics: their validation metrics.
-      select: a task's name, or `mean` for the mean over tasks of the primary metric, with errors
-        counted negatively.
-
-    Returns:
-      The value; NaN if a metric that enters is NaN.
-    """
-    values = []
-    for task in tasks:
-        if select in ("mean", task.name):
-            name = PRIMARY[task.kind]
-            sign = 1.0 if HIGHER_IS_BETTER[name] else -1.0
-            values.append(sign * metrics[task.name][name])
-    return math.fsum(values) / len(values)

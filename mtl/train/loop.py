@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl.metrics import selection_value
 from mtl.progress import Progress
 from mtl.tasks import Task
 from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
-from mtl.train.evaluate import TaskMetrics, evaluate, selection_value
+from mtl.train.evaluate import TaskMetrics, evaluate
 from mtl.train.layout import Layout, put_by_run
 from mtl.train.program import ModelProgram, Stack, TrainProgram, blocks, join, keep_best
 from mtl.train.settings import Budget, TrainSettings

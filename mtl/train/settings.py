@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mtl.errors import InputError, unknown_name
+from mtl.metrics import selection
+from mtl.tasks import Task
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
 SCHEDULES = ("constant", "cosine")
@@ -24,8 +26,8 @@ class TrainSettings(NamedTuple):
       steps: steps in all; 0 leaves it to `epochs`.
       eval_every: steps between looks at the validation split; 0 means once an epoch.
       patience: looks without improvement after which a run is over; 0 never stops early.
-      select: what is maximised on validation: a task's name, or `mean` for the mean of the tasks'
-        primary metrics (errors count negatively).
+      select: what is maximised on validation: a task's name for its primary metric, `mean` for the mean of
+        all tasks' primary metrics, or a metric such as `r2` for its mean over tasks; errors count negatively.
       dtype: of the computation, `float32` or `bfloat16`; parameters are always float32.
       steps_per_call: most steps in one compiled call.
       eval_batch_size: rows per block of an evaluation.
@@ -53,12 +55,12 @@ class TrainSettings(NamedTuple):
     group_gib: float = 2.0
 
 
-def train_settings(config: Mapping[str, Any], task_names: Sequence[str] | None = None) -> TrainSettings:
+def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = None) -> TrainSettings:
     """Checks a `train` section.
 
     Args:
       config: keys of `TrainSettings`; missing ones take the default.
-      task_names: the names that `select` may take besides `mean`; None skips that check.
+      tasks: the tasks of which `select` speaks; None skips that check.
 
     Returns:
       The settings.
@@ -98,8 +100,8 @@ def train_settings(config: Mapping[str, Any], task_names: Sequence[str] | None =
             f"train.weight_decay is {settings.weight_decay!r}, which only train.optimizer='adamw' uses; "
             f"the optimiser is {settings.optimizer!r}"
         )
-    if task_names is not None and settings.select not in ("mean", *task_names):
-        raise unknown_name("train.select", settings.select, ("mean", *task_names))
+    if tasks is not None:
+        selection(tasks, settings.select)
     return settings
 
 

@@ -12,6 +12,8 @@ import run
 from mtl import problems
 from mtl.report.claim_tests import cells, check_claims
 from mtl.sweep import check_config, make_plan, plain
+from mtl.sweep.config import hparams
+from mtl.sweep.grid import grid
 from mtl.weightings import WEIGHTINGS
 
 FOLDER = Path(run.__file__).parent / "experiments"
@@ -58,7 +60,7 @@ def test_its_claims_are_about_its_own_cells(study):
     config = plain(config_of(study))
     check_claims(config["report"]["claims"])
     models = {spec if isinstance(spec, str) else spec.get("label", spec["name"]) for spec in config["models"]}
-    conditions = {f"{key}={value}" for key, values in config["sweep"]["dataset"].items() for value in values}
+    conditions = {hparams(values) for values in grid(config, "dataset")}
     for claim in config["report"]["claims"]:
         for test in claim["tests"]:
             for cell in cells(test["value"]):

@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from mtl.errors import InputError
+from mtl.metrics import selection_value
 from mtl.tasks import Task
-from mtl.train.evaluate import evaluate, selection_value
+from mtl.train.evaluate import evaluate
 
 CLICK, STARS, DIGIT = Task("click"), Task("stars", "regression"), Task("digit", "multiclass", 3)
 METRICS = {"click": {"auc": 0.75}, "stars": {"rmse": 2.0}, "digit": {"accuracy": 0.5}}
@@ -22,6 +24,24 @@ def test_a_metric_without_meaning_selects_nothing():
     spoilt = {**METRICS, "click": {"auc": math.nan}}
     assert math.isnan(selection_value([CLICK, STARS], spoilt, "mean"))
     assert selection_value([CLICK, STARS], spoilt, "stars") == -2.0
+
+
+def test_a_metric_that_all_tasks_have_can_select():
+    errors = {"a": {"rmse": 2.0, "r2": 0.5}, "b": {"rmse": 4.0, "r2": 0.25}}
+    tasks = [Task("a", "regression"), Task("b", "regression")]
+    assert selection_value(tasks, errors, "r2") == 0.375
+    assert selection_value(tasks, errors, "rmse") == -3.0
+    assert (
+        selection_value(
+            [CLICK, Task("like")], {"click": {"logloss": 1.0}, "like": {"logloss": 2.0}}, "logloss"
+        )
+        == -1.5
+    )
+
+
+def test_a_metric_that_a_task_lacks_cannot():
+    with pytest.raises(InputError, match="unknown train.select 'r2'"):
+        selection_value([CLICK, STARS], METRICS, "r2")
 
 
 def test_metrics_are_those_of_the_rows_inside():

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl.errors import InputError
+from mtl.tasks import Task
 from mtl.train import Budget, TrainSettings, budget, train_settings
 
 
@@ -92,11 +93,11 @@ def test_a_batch_above_the_data_is_refused():
 )
 def test_wrong_settings_are_named(config, message):
     with pytest.raises(InputError, match=message):
-        train_settings(config, ["a"])
+        train_settings(config, [Task("a")])
 
 
 def test_right_settings_pass():
     config = {"optimizer": "adamw", "weight_decay": 0.1, "select": "a", "steps": 3}
-    assert train_settings(config, ["a"]) == TrainSettings(
+    assert train_settings(config, [Task("a")]) == TrainSettings(
         optimizer="adamw", weight_decay=0.1, select="a", steps=3
     )
