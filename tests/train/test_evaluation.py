@@ -40,7 +40,7 @@ def test_a_metric_that_all_tasks_have_can_select():
 
 
 def test_a_metric_that_a_task_lacks_cannot():
-    with pytest.raises(InputError, match="unknown train.select 'r2'"):
+    with pytest.raises(InputError, match=r"unknown train\.select 'r2'"):
         selection_value([CLICK, STARS], METRICS, "r2")
 
 
