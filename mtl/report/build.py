@@ -12,6 +12,7 @@ from mtl.report.page_data import page_data
 from mtl.report.plot_conditions import plot_conditions
 from mtl.report.plot_curves import plot_curves
 from mtl.report.plot_delta import plot_delta
+from mtl.report.plot_gate_paths import plot_gate_paths
 from mtl.report.plot_gates import plot_gates
 from mtl.report.plot_ranks import plot_ranks
 from mtl.report.plot_tasks import plot_tasks
@@ -70,6 +71,7 @@ def build(workdir: str | Path) -> str:
         "curves": plot_curves(study, groups, style),
         "weights": plot_weights(study, groups, style),
         "gates": plot_gates(study, groups, style),
+        "gate_paths": plot_gate_paths(study, groups, style),
     }
     plots = {}
     for name, figure in figures.items():

@@ -31,11 +31,14 @@ SECTIONS = {
     "results": "Results",
     "protocol": "Ranks, wins, trade-off, budget",
     "training": "Training",
-    "gates": "Gate utilisation",
+    "gates": "Gates",
     "published": "Published figures",
     "provenance": "Config and provenance",
     "files": "Files",
 }
+
+GATES = {"gates": "Gate utilisation", "gate_paths": "Experts in use over training"}
+"""Figures of the section on gates."""
 
 OPEN_GROUPS = 4
 """Verdicts shown open; those of further groups open on click."""
@@ -75,7 +78,7 @@ def page(
         "results": _results(tuned, assessments, plots),
         "protocol": _protocol(assessments, plots),
         "training": _training(tuned, plots),
-        "gates": [picture("Gate utilisation", plots["gates"])] if "gates" in plots else [],
+        "gates": [picture(title, plots[name]) for name, title in GATES.items() if name in plots],
         "published": _published(reference, groups),
         "provenance": _provenance(tuned),
         "files": [links((*RAW_FILES, *files, *_plot_files(plots)))],

@@ -8,9 +8,9 @@ from mtl.metrics import HIGHER_IS_BETTER
 from mtl.report.assess import Assessment
 from mtl.report.figure import COLOURS, MARKERS, Look, colours
 from mtl.report.summary import GroupSummary, MethodSummary, is_static
-from mtl.report.trajectory import Trajectory, trajectories
+from mtl.report.trajectory import Trajectory, gate_trajectories, trajectories
 from mtl.report.words import METRIC_NAMES, group_title, metric_name
-from mtl.report.workdir import Group, Place, Study
+from mtl.report.workdir import Group, Method, Place, Study
 
 MAX_RUNS = 30
 """Runs per method that the scatter shows one by one."""
@@ -118,7 +118,23 @@ def _curves(study: Study, assessments: tuple[Assessment, ...], look: Look) -> li
                 key = {"q": title, "g": position[group], "t": tasks.index(task)}
                 own = {"m": models.index(method.model), "w": weightings.index(method.weighting)}
                 curves.append({**key, **own, **_line(curve)})
+    for (group, method), lines in _task_gates(study).items():
+        for t, line in enumerate(lines):
+            if group in position:
+                key = {"q": "experts in use", "g": position[group], "t": t}
+                own = {"m": models.index(method.model), "w": weightings.index(method.weighting)}
+                curves.append({**key, **own, **_line(line)})
     return curves[:MAX_CURVES]
+
+
+def _task_gates(study: Study) -> dict[tuple[Group, Method], tuple[Trajectory, ...]]:
+    """Of every model's gates those nearest to the towers, one trajectory per task."""
+    nearest: dict[tuple[Group, Method], tuple[Trajectory, ...]] = {}
+    count = len(study.tasks)
+    for (group, method, gate), lines in sorted(gate_trajectories(study).items(), key=lambda item: item[0][2]):
+        if not gate.endswith("shared_gate"):
+            nearest[group, method] = lines * count if len(lines) == 1 else lines
+    return nearest
 
 
 def _line(curve: Trajectory) -> dict[str, list]:

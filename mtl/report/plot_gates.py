@@ -92,7 +92,7 @@ def plot_gates(study: Study, groups: tuple[GroupSummary, ...], look: Look) -> Fi
 def _utilisation(study: Study) -> dict[tuple[Group, Method, str], Utilisation]:
     first: dict[tuple[Group, Method, str], tuple[int, Utilisation]] = {}
     for record in study.records:
-        for name, gate in record.content.get("gates", {}).items():
+        for name, gate in record.content["gates"].items() if record.kind == "gates" else ():
             key = (record.group, record.method, name)
             if key not in first or record.seed < first[key][0]:
                 arrays = (np.asarray(gate[k], np.float64) for k in ("utilisation", "utilisation_sd"))

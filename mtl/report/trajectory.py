@@ -1,5 +1,6 @@
 """Curves over training: the mean over seeds at every logged step."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -44,6 +45,28 @@ def trajectories(study: Study, part: str) -> dict[tuple[Group, Method, str], Tra
             steps = logged.setdefault((record.group, record.method, task), {})
             steps.setdefault(record.step, {})[record.seed] = value
     return {key: _over_seeds(steps) for key, steps in logged.items()}
+
+
+def gate_trajectories(study: Study) -> dict[tuple[Group, Method, str], tuple[Trajectory, ...]]:
+    """Collects how many experts the gates use: exp(entropy), 1 for a polarised gate and E for a uniform one.
+
+    Unlike the weights of single experts, which mean nothing across seeds, it can be averaged over them.
+
+    Args:
+      study: the study's results.
+
+    Returns:
+      (group, method, gate) → one trajectory per task, or one where tasks share the gate.
+    """
+    logged: dict[tuple[Group, Method, str], list[dict[int, dict[int, float]]]] = {}
+    for record in study.records:
+        if record.kind == "val":
+            for gate, found in record.content.get("gates", {}).items():
+                entropy = found["entropy"]
+                lines = logged.setdefault((record.group, record.method, gate), [{} for _ in entropy])
+                for line, value in zip(lines, entropy, strict=True):
+                    line.setdefault(record.step, {})[record.seed] = math.exp(number(value))
+    return {key: tuple(map(_over_seeds, lines)) for key, lines in logged.items()}
 
 
 def _values(study: Study, record: Record, part: str) -> Iterator[tuple[str, float]]:

@@ -239,8 +239,13 @@ def _check_content(where: str, record: Record, tasks: set[str]) -> None:
             raise InputError(f"{where}: task {min(strange)!r} is not among those of config.json")
         if record.kind == "train" and not all(_is_value(v) for v in found.values()):
             raise InputError(f"{where}: {part!r} must hold one number or null per task")
-    for name, gate in record.content.get("gates", {}).items():
-        _check_gate(where, name, gate)
+    if record.kind == "gates":
+        for name, gate in record.content["gates"].items():
+            _check_gate(where, name, gate)
+    if record.kind == "val":
+        for name, gate in record.content.get("gates", {}).items():
+            if not isinstance(gate, dict) or not all(map(_is_value, gate.get("entropy") or [""])):
+                raise InputError(f"{where}: gate {name!r} needs entropy, a number per task or one for all")
 
 
 def _is_value(value: object) -> bool:

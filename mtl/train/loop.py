@@ -26,6 +26,10 @@ class Stopped(Exception):
     """Training was asked to stop; the state is saved and `--resume` continues."""
 
 
+Gates = dict[str, dict[str, Any]]
+"""Diagnostics of gates: gate → statistic → value."""
+
+
 class GroupData(NamedTuple):
     """The data sets of a group, on the devices.
 
@@ -35,7 +39,7 @@ class GroupData(NamedTuple):
       labels: for `val` and `test` the labels `[sets, N, T]` on the host.
       masks: likewise the sample spaces, or None.
       sizes: for `val` and `test` the number of rows.
-      probe: the first rows of the test split, for the diagnostics of gates.
+      probe: the first rows of `val` and `test`, equally many, for the diagnostics of gates.
     """
 
     train: Batch
@@ -43,7 +47,7 @@ class GroupData(NamedTuple):
     labels: dict[str, np.ndarray]
     masks: dict[str, np.ndarray | None]
     sizes: dict[str, int]
-    probe: Batch
+    probe: dict[str, Batch]
 
 
 class RunResult(NamedTuple):
@@ -64,13 +68,13 @@ class RunResult(NamedTuple):
     step: int
     val: TaskMetrics
     test: TaskMetrics
-    gates: dict[str, dict[str, Any]]
+    gates: Gates
     curves: list[dict[str, Any]]
     failed: int | None
 
 
-PROBE_ROWS = 4096
-"""Test rows on which the gates are described."""
+PROBE_ROWS = 2048
+"""Most rows on which the gates are described: of validation at every look, of the test split at the end."""
 
 
 def group_data(
@@ -92,7 +96,11 @@ def group_data(
 
     held = {split: columns(split) for split in ("val", "test")}
     cut = {split: blocks(c, eval_batch_size) for split, c in held.items()}
-    probe = {k: c[:, :PROBE_ROWS] for k, c in held["test"].items() if k in ("ids", "numeric")}
+    rows = min(PROBE_ROWS, *(size for _, size in cut.values()))  # equally many: one program serves both
+    probe = {
+        split: {k: c[:, :rows] for k, c in columns.items() if k in ("ids", "numeric")}
+        for split, columns in held.items()
+    }
     return GroupData(
         train=jax.device_put(columns("train"), layout.everywhere),
         evals={split: jax.device_put(c, layout.everywhere) for split, (c, _) in cut.items()},
@@ -173,7 +181,9 @@ def train_group(
         _record_train(log, tasks, start, budget.steps_per_call, jax.device_get(metrics), settings)
         if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
             outputs = model.predict(state.params, stack.source, data.evals["val"])
-            better = _record_val(log, tasks, data, runs.source, join(outputs, data.sizes["val"]), settings)
+            gates = jax.device_get(model.diagnose(state.params, stack.source, data.probe["val"]))
+            found = join(outputs, data.sizes["val"]), gates
+            better = _record_val(log, tasks, data, runs.source, found, settings)
             better += [False] * (layout.padded(num_runs) - num_runs)
             best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.params)
             if prune is not None:
@@ -193,7 +203,7 @@ def train_group(
 
     # ---- read the test split once, at the selected step -------------------------------------------
     final = join(model.predict(best, stack.source, data.evals["test"]), data.sizes["test"])
-    gates = jax.device_get(model.diagnose(best, stack.source, data.probe))
+    gates = jax.device_get(model.diagnose(best, stack.source, data.probe["test"]))
     if folder is not None:
         checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
     return [_result(log, tasks, data, runs, r, final[r], gates) for r in range(num_runs)]
@@ -264,10 +274,11 @@ def _record_val(
     tasks: Sequence[Task],
     data: GroupData,
     source: np.ndarray,
-    outputs: np.ndarray,
+    found: tuple[np.ndarray, Gates],
     settings: TrainSettings,
 ) -> list[bool]:
     """Evaluates every live run on validation; returns which of them are better than ever before."""
+    outputs, gates = found
     over = _over(log, settings)
     better = []
     for r, curve in enumerate(log["curves"]):
@@ -283,6 +294,8 @@ def _record_val(
             log["best_value"][r], log["best_step"][r] = value, log["step"]
             log["best_metrics"][r] = metrics
         curve.append({"kind": "val", "step": log["step"], "metrics": metrics})
+        if gates:
+            curve[-1]["gates"] = _of_run(gates, r, ("entropy", "polarised"))
     return better
 
 
@@ -293,6 +306,14 @@ def _evaluate_run(
     return evaluate(tasks, outputs, data.labels[split][source], None if mask is None else mask[source])
 
 
+def _of_run(gates: Gates, run: int, statistics: Sequence[str] = ()) -> Gates:
+    """The diagnostics of one run, all statistics or some, as lists."""
+    return {
+        gate: {k: np.asarray(v)[run].tolist() for k, v in found.items() if k in (statistics or found)}
+        for gate, found in gates.items()
+    }
+
+
 def _result(
     log: dict[str, Any],
     tasks: Sequence[Task],
@@ -300,13 +321,13 @@ def _result(
     runs: Stack,
     run: int,
     outputs: np.ndarray,
-    gates: dict[str, dict[str, Any]],
+    gates: Gates,
 ) -> RunResult:
     if log["best_value"][run] is None and log["failed"][run] is None:
         log["failed"][run] = log["step"]  # validation never gave a finite value
     failed = log["failed"][run]
     step = log["best_step"][run]
-    mine = {g: {k: np.asarray(v)[run].tolist() for k, v in stats.items()} for g, stats in gates.items()}
+    mine = _of_run(gates, run)
     curves = list(log["curves"][run])
     if failed is None and mine:
         curves.append({"kind": "gates", "step": step, "gates": mine})

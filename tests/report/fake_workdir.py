@@ -110,6 +110,8 @@ def _results(run, tasks):
 
 
 def _records(run, tasks, gates):
+    levels = {"mmoe": ("gate",), "ple": ("level1/task_gate", "level1/shared_gate")}.get(run["model"], ())
+    levels = levels if gates else ()
     rng = np.random.default_rng([run["seed"], 7, *map(ord, run["model"] + run["weighting"])])
     names = [task["name"] for task in tasks]
     for step in STEPS:
@@ -123,14 +125,15 @@ def _records(run, tasks, gates):
         residual = 1e-7 if run["weighting"] == "mgda" else None
         head = {**run, "step": step}
         yield {**head, "kind": "train", "loss": loss, "weight": weight, "residual": residual}
-        yield {**head, "kind": "val", "metrics": {n: {"loss": loss[n]} for n in names}}
-    if gates and run["model"] in ("mmoe", "ple"):
-        levels = ("gate",) if run["model"] == "mmoe" else ("level1/task", "level1/shared")
+        described = {n: _gate(rng, tasks, n) for n in levels}
+        kept = {n: {k: gate[k] for k in ("entropy", "polarised")} for n, gate in described.items()}
+        yield {**head, "kind": "val", "metrics": {n: {"loss": loss[n]} for n in names}, "gates": kept}
+    if levels:
         yield {**run, "step": 800, "kind": "gates", "gates": {n: _gate(rng, tasks, n) for n in levels}}
 
 
 def _gate(rng, tasks, name):
-    rows = 1 if name.endswith("shared") else len(tasks)
+    rows = 1 if name.endswith("shared_gate") else len(tasks)
     mean = rng.dirichlet(np.full(4, 5.0), size=rows)
     entropy = -(mean * np.log(mean)).sum(axis=1)
     return {

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from mtl.errors import InputError
 from mtl.report import build
 
-PLOTS = ("tasks", "delta", "ranks", "curves", "weights", "gates")
+PLOTS = ("tasks", "delta", "ranks", "curves", "weights", "gates", "gate_paths")
 TABLES = ("results.md", "results.tex", "protocol.md", "protocol.tex")
 
 
@@ -110,6 +110,7 @@ def test_plots_without_content_are_skipped_and_old_ones_removed(tmp_path):
     names = {path.name for path in (folder / "plots").iterdir()}
     assert names == {f"{name}{kind}" for name in ("tasks", "curves", "weights") for kind in (".png", ".svg")}
     assert "gates" not in text
+    assert not list((folder / "plots").glob("gate*"))
     assert "No single_task run in this group" in text
 
 

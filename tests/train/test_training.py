@@ -261,6 +261,14 @@ def test_gates_are_described_at_the_end(results):
         np.testing.assert_allclose(utilisation.sum(axis=1), 1, rtol=1e-5)
 
 
+def test_every_look_at_validation_says_how_many_experts_the_gates_use(results):
+    for run in results:
+        for record in (r for r in run.curves if r["kind"] == "val"):
+            (gate,) = record["gates"].values()
+            assert set(gate) == {"entropy", "polarised"}
+            assert all(0 < entropy <= np.log(2) + 1e-6 for entropy in gate["entropy"])
+
+
 # ---- early stopping -----------------------------------------------------------------------------------
 
 
