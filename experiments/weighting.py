@@ -143,7 +143,7 @@ CLAIMS = (
 
 
 def get_config() -> config_dict.ConfigDict:
-    """Shared-Bottom × 42 weightings, and single-task networks, × six conditions × three rates × ten seeds."""
+    """Shared-Bottom × 42 weightings, and single-task networks, × six conditions × three rates × 20 seeds."""
     return study_config(
         name="weighting",
         dataset={
@@ -166,7 +166,7 @@ def get_config() -> config_dict.ConfigDict:
             {"name": "pe_ltr", "label": "pe_ltr", "floors": (0.3, 0.3)},
             *BALANCERS[14:],
         ),
-        seeds=10,
+        seeds=20,
         train={
             "batch_size": 128,
             "schedule": "cosine",

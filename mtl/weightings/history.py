@@ -8,9 +8,13 @@ from mtl.types import Array, PyTree
 
 
 def zeros_per_task(params: PyTree, num_tasks: int, shared: Shared) -> PyTree:
-    """Returns zeros `[T, *shape]` float32 for shared leaves, and empty arrays for the others."""
+    """Returns zeros `[T, *shape]` float32 for shared leaves, and a single zero for each of the others.
+
+    Not an empty array: XLA places those as it likes, and a sweep's programs refuse what is not where they
+    expect it.
+    """
     mask = shared_mask(params, shared)
-    return jax.tree.map(lambda p, keep: jnp.zeros((num_tasks, *p.shape) if keep else 0), params, mask)
+    return jax.tree.map(lambda p, keep: jnp.zeros((num_tasks, *p.shape) if keep else ()), params, mask)
 
 
 def map_shared(function, mask: PyTree, first: PyTree, *rest: PyTree) -> PyTree:

@@ -282,6 +282,13 @@ def test_private_parameters_get_their_own_gradient(row):
 
 
 @EACH_ROW
+def test_no_part_of_the_state_is_empty(row):
+    """XLA places empty arrays as it likes; a sweep over several devices could not pass such a state on."""
+    tx = make(row, shared={"w": True, "b": False})
+    assert all(x.size for x in jax.tree.leaves(jax.eval_shape(tx.init, params())))
+
+
+@EACH_ROW
 def test_a_wrong_number_of_tasks_is_refused(row):
     tx = make(row)
     with pytest.raises((InputError, TypeError)):
