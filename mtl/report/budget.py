@@ -9,6 +9,9 @@ from mtl.errors import InputError
 from mtl.report.tuned import Tuned
 from mtl.report.workdir import Group, Method, Study
 
+TRIALS = 32
+"""Settings that a search tries if its config does not say, see `mtl.sweep.space`."""
+
 
 class Budget(NamedTuple):
     """The budget of one run of a method, a mean over its seeds; NaN where unknown.
@@ -53,14 +56,16 @@ def budgets(tuned: Tuned) -> dict[tuple[Group, Method], Budget]:
         for method in table:
             key = (group, method)
             steps = float(np.mean(list(last[key].values()))) if key in last else math.nan
-            passes, batches = costs.get(method.weighting, (math.nan, 1.0))
+            searched = method.weighting.partition(" #")[0]  # a point of the front that a search has found
+            passes, batches = costs.get(method.weighting) or costs.get(searched) or (math.nan, 1.0)
             setting = dict(part.partition("=")[::2] for part in tuned.chosen.get(key, "").split(";"))
             size = setting.get("batch_size") or (config.get("train") or {}).get("batch_size")
             found[key] = Budget(
                 steps=steps,
                 examples=steps * float(size or math.nan),
                 backward_passes=steps / batches * passes,
-                settings=len(tuned.variants.get(key, ())) or int(search.get("trials", 1)),
+                settings=len(tuned.variants.get(key, ()))
+                or (int(search.get("trials", TRIALS)) if search else 1),
             )
     return found
 

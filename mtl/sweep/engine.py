@@ -2,6 +2,7 @@
 
 import errno
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,9 @@ from mtl.sweep.plan import Group, Plan, weighting_label
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import clean, group_folder, load_group, save_group, write_results
 from mtl.train import train_group
+
+COMPILERS = 2
+"""Groups that are compiled at a time, ahead of the one that trains."""
 
 WRITE_SECONDS = 20.0
 """Shortest time between two rewritings of the result files while a study runs."""
@@ -53,16 +57,16 @@ def run_plan(
     todo = [g for g in plan.groups if g.id in mine]
     total = sum(g.budget.steps * len(g.runs) for g in (todo if hosts.number > 1 else plan.groups))
     done = total - sum(g.budget.steps * len(g.runs) for g in todo)
-    # While a group trains, the next one is compiled.
-    with Progress(total, "steps", done) as progress, ThreadPoolExecutor(max_workers=1) as ahead:
-        following = [ahead.submit(programs.compile, group) for group in todo[:1]]
+    # While a group trains, the next ones are compiled.
+    with Progress(total, "steps", done) as progress, ThreadPoolExecutor(COMPILERS) as ahead:
+        following = deque(ahead.submit(programs.compile, group) for group in todo[:COMPILERS])
         for i, group in enumerate(todo):
             name = title(plan, group)
             progress.label(name)
             start = time.monotonic()
-            compiled = following.pop().result()
-            if i + 1 < len(todo):
-                following.append(ahead.submit(programs.compile, todo[i + 1]))
+            compiled = following.popleft().result()
+            for later in todo[i + COMPILERS : i + COMPILERS + 1]:
+                following.append(ahead.submit(programs.compile, later))
             results = train_group(
                 *compiled,
                 plan.tasks,

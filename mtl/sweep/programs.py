@@ -1,7 +1,9 @@
 """What the groups of a study compile, each program once."""
 
 import functools
+import threading
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import jax
@@ -43,15 +45,18 @@ class Compiled(NamedTuple):
 
 
 class Programs:
-    """Compiles groups, and keeps what they share: device data, functions of a model, training calls."""
+    """Compiles groups, and keeps what they share: device data, functions of a model, training calls.
+
+    `compile` may be called from several threads at once; each program is compiled by the first that asks.
+    """
 
     def __init__(self, plan: Plan):
         """Starts with nothing compiled."""
         self.plan = plan
-        self.count = 0
+        self._lock = threading.Lock()
         self._model = functools.cache(self._make_model)
         self._shared = functools.cache(self._make_shared)
-        self._train: dict[Any, TrainProgram] = {}
+        self._train: dict[Any, Future[TrainProgram]] = {}
         self._data: tuple[Any, GroupData] | None = None
 
     def data(self, group: Group) -> GroupData:
@@ -87,10 +92,23 @@ class Programs:
         fixed = structure(weighting_spec(self.plan, first), first.settings)
         sets = len(group.sources), self.plan.sources[first.source].shapes
         key = (group.model, fixed, group.budget, runs, sets, layout)
-        if key not in self._train:
-            self._train[key] = self._make_train(group, layout, stack)
-            self.count += 1
-        return Compiled(layout, self._model(group.model, layout), self._train[key])
+        with self._lock:
+            model = self._model(group.model, layout)
+            name, _ = weightings.parse(weighting_spec(self.plan, first))
+            shared = None if name in weightings.SCALARIZATIONS else self._shared(group.model)
+            ours = key not in self._train
+            program = self._train.setdefault(key, Future())
+        if ours:
+            try:
+                program.set_result(self._make_train(group, layout, stack, model, shared))
+            except BaseException as e:
+                program.set_exception(e)
+        return Compiled(layout, model, program.result())
+
+    @property
+    def count(self) -> int:
+        """The number of training programs so far."""
+        return len(self._train)
 
     def _make_model(self, index: int, layout: Layout) -> ModelProgram:
         return model_program(self.plan.models[index][2], layout)
@@ -106,11 +124,12 @@ class Programs:
         params = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
         return find_ownership(model, self.plan.tasks, params, batch).shared
 
-    def _make_train(self, group: Group, layout: Layout, stack: Stack) -> TrainProgram:
+    def _make_train(
+        self, group: Group, layout: Layout, stack: Stack, model: ModelProgram, shared: PyTree
+    ) -> TrainProgram:
         plan, first = self.plan, group.runs[0]
         spec, settings, budget = weighting_spec(plan, first), first.settings, group.budget
         name, arguments = weightings.parse(spec)
-        shared = None if name in weightings.SCALARIZATIONS else self._shared(group.model)
         kinds = [t.kind for t in plan.tasks]
         updates, epoch = (n // budget.batches for n in (budget.steps, budget.steps_per_epoch))
 
@@ -140,8 +159,7 @@ class Programs:
             for k, v in plan.sample[self._variant(first.source)].splits["train"].items()
         }
         row = {k: jax.ShapeDtypeStruct((1, *v.shape[2:]), v.dtype) for k, v in columns.items()}
-        init = self._model(group.model, layout).init
-        params = shapes_on(jax.eval_shape(init, stack.seeds, row), layout.by_run)
+        params = shapes_on(jax.eval_shape(model.init, stack.seeds, row), layout.by_run)
         state = shapes_on(jax.eval_shape(program.start, params, stack), layout.by_run)
         lowered = program.advance.lower(state, stack, columns, np.int32(0))
         return TrainProgram(program.start, lowered.compile())

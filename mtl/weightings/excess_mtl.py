@@ -90,7 +90,10 @@ def excess_mtl(
         update = (
             StackedJacobian(stacked).pullback(weights) if shared is None else combine(jac, weights, shared)
         )
-        return update, ExcessMTLState(weights, logits, first, history)
+        narrow = jnp.float32
+        return update, ExcessMTLState(
+            weights.astype(narrow), logits.astype(narrow), first.astype(narrow), history
+        )
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)
 

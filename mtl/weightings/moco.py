@@ -118,6 +118,7 @@ def moco(
         point = jnp.where(jnp.all(jnp.isfinite(slope)), point, jnp.nan)
         cast = map_shared(lambda y, g: scale_rows(y, point).astype(g.dtype), mask, tracked, stacked)
         update = StackedJacobian(select(mask, cast, stacked)).pullback(jnp.ones(num_tasks))
-        return update, MoCoState(point, point + 0.0, tracked, step)
+        weights = point.astype(jnp.float32)
+        return update, MoCoState(weights, weights + 0.0, tracked, step)
 
     return optax.GradientTransformationExtraArgs(init_fn, update_fn)

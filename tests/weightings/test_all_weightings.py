@@ -140,8 +140,9 @@ def test_float32_agrees_with_float64(row):
     narrow, _ = run(row, gradients(), losses(), steps=3)
     with jax.enable_x64(True):
         wide_grads = jax.tree.map(lambda g: jnp.asarray(np.asarray(g), jnp.float64), gradients())
-        wide, _ = run(row, wide_grads, jnp.asarray(np.asarray(losses()), jnp.float64), steps=3)
+        wide, state = run(row, wide_grads, jnp.asarray(np.asarray(losses()), jnp.float64), steps=3)
         assert jax.tree.leaves(wide)[0].dtype == jnp.float64
+        chex.assert_trees_all_equal_dtypes(state, make(row).init(params()))
     chex.assert_trees_all_close(
         jax.tree.map(np.asarray, narrow), jax.tree.map(np.asarray, wide), rtol=1e-5, atol=2e-5
     )
