@@ -6,8 +6,8 @@ Data:      MMoE recipe (synthetic, nothing to download), correlations from −0.
            function and rows
 Methods:   all sharing structures with one-layer experts of 16 units and towers of 8 (PLE has two levels);
            Adam, the learning rate of 1e-3, 3e-3, 1e-2 with the best validation error per model and condition
-Expected:  PLE has the fewest seesaws (0 to 5 % of the runs; MMoE 8 to 22 %) and the lowest error, except where
-           a seed does not learn; it does not gain 87 % more than MMoE
+Expected:  PLE has the fewest seesaws (0 to 5 % of the runs; MMoE 8 to 22 %) and the lowest error, except
+           where a seed does not learn; it does not gain 87 % more than MMoE
 
 Reference: Tang et al., "Progressive Layered Extraction (PLE)", RecSys 2020, Section 5.2 and Figure 7. The
 paper gives neither figures per correlation nor sizes; its data have 512 inputs and 1.4 million rows.

@@ -55,14 +55,17 @@ def run_plan(
     written = time.monotonic()
     mine = set(deal(hosts, [g.id for g in unfinished], "groups"))
     todo = [g for g in plan.groups if g.id in mine]
-    total = sum(g.budget.steps * len(g.runs) for g in (todo if hosts.number > 1 else plan.groups))
+    counted = todo if hosts.number > 1 else plan.groups
+    total = sum(g.budget.steps * len(g.runs) for g in counted)
     done = total - sum(g.budget.steps * len(g.runs) for g in todo)
+    runs_in_all = sum(len(g.runs) for g in counted)
+    runs_done = runs_in_all - sum(len(g.runs) for g in todo)
     # While a group trains, the next ones are compiled.
     with Progress(total, "steps", done) as progress, ThreadPoolExecutor(COMPILERS) as ahead:
         following = deque(ahead.submit(programs.compile, group) for group in todo[:COMPILERS])
         for i, group in enumerate(todo):
             name = title(plan, group)
-            progress.label(name)
+            progress.label(f"{runs_done}/{runs_in_all} runs, {name}")
             start = time.monotonic()
             compiled = following.popleft().result()
             for later in todo[i + COMPILERS : i + COMPILERS + 1]:
@@ -79,6 +82,7 @@ def run_plan(
                 stop_requested=stop_requested,
             )
             save_group(workdir, plan, group, results)
+            runs_done += len(group.runs)
             if first and time.monotonic() - written > WRITE_SECONDS:
                 write_results(workdir, plan)
                 written = time.monotonic()
