@@ -20,6 +20,9 @@ COMPILERS = 2
 WRITE_SECONDS = 20.0
 """Shortest time between two rewritings of the result files while a study runs."""
 
+WRITE_SHARE = 30.0
+"""The time between them is at least so many times what the last one took: they grow with the study."""
+
 SIGHT_SECONDS = 120.0
 """Longest time that a file on a shared file system may stay out of sight of other hosts."""
 
@@ -52,7 +55,7 @@ def run_plan(
         clean(workdir)
         write_results(workdir, plan)
         unfinished = [g for g in plan.groups if load_group(workdir, g) is None]
-    written = time.monotonic()
+    due = time.monotonic() + WRITE_SECONDS
     mine = set(deal(hosts, [g.id for g in unfinished], "groups"))
     todo = [g for g in plan.groups if g.id in mine]
     counted = todo if hosts.number > 1 else plan.groups
@@ -83,9 +86,11 @@ def run_plan(
             )
             save_group(workdir, plan, group, results)
             runs_done += len(group.runs)
-            if first and time.monotonic() - written > WRITE_SECONDS:
+            progress.label(f"{runs_done}/{runs_in_all} runs, {name}")
+            if first and time.monotonic() > due:
+                began = time.monotonic()
                 write_results(workdir, plan)
-                written = time.monotonic()
+                due = time.monotonic() + max(WRITE_SECONDS, WRITE_SHARE * (time.monotonic() - began))
             seconds = time.monotonic() - start
             examples = group.budget.steps * group.runs[0].settings.batch_size * len(group.runs)
             progress.note(
