@@ -2,8 +2,8 @@
 
     python -m benchmarks.census_trees --manual_dir=<folder with the raw files>    # two minutes on 2 cores
 
-One classifier of scikit-learn per task, on the inputs and the splits of `experiments/census.py`: categories as
-such, quantities as numbers. Nothing is tuned, so validation is as good a judge as test.
+One classifier of scikit-learn per task, on the inputs and the splits of `experiments/census.py`: categories
+as such, quantities as numbers. Nothing is tuned, so validation is as good a judge as test.
 """
 
 import numpy as np
