@@ -14,6 +14,7 @@ from mtl.report.plot_curves import plot_curves
 from mtl.report.plot_delta import plot_delta
 from mtl.report.plot_gate_paths import plot_gate_paths
 from mtl.report.plot_gates import plot_gates
+from mtl.report.plot_overview import plot_overview
 from mtl.report.plot_ranks import plot_ranks
 from mtl.report.plot_tasks import plot_tasks
 from mtl.report.plot_weights import plot_weights
@@ -65,6 +66,7 @@ def build(workdir: str | Path) -> str:
     style = look(study)
     figures = {
         "tasks": plot_tasks(assessments, style),
+        "overview": plot_overview(groups),
         "delta": plot_delta(groups, style),
         "ranks": plot_ranks(assessments, style),
         "conditions": plot_conditions(study, groups),

@@ -94,9 +94,11 @@ def judge_claims(tuned: Tuned) -> tuple[JudgedClaim, ...]:
     """
     claims = (tuned.study.config["config"].get("report") or {}).get("claims") or ()
     check_claims(claims)
+    used = [cell for claim in claims for test in claim["tests"] for cell in cells(test["value"])]
+    named = len({weighting for _, _, weighting, *_ in used}) > 1
     judged = []
     for claim in claims:
-        tests = tuple(_judge_test(test, claim["metric"], tuned) for test in claim["tests"])
+        tests = tuple(_judge_test(test, claim["metric"], tuned, named) for test in claim["tests"])
         verdicts = {test.verdict for test in tests}
         verdict = NOT_REPRODUCED if NOT_REPRODUCED in verdicts else UNDECIDED
         judged.append(JudgedClaim(claim["claim"], REPRODUCED if verdicts == {REPRODUCED} else verdict, tests))
@@ -179,7 +181,7 @@ def cells(formula: Any) -> Iterator[tuple[str, ...]]:
         yield tuple(formula)
 
 
-def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest:
+def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned, weightings: bool) -> ClaimTest:
     used = list(dict.fromkeys(cells(test["value"])))
     samples = [_seeds(cell, metric, tuned) for cell in used]
     common = sorted(set.intersection(*(set(s) for s in samples)))
@@ -188,7 +190,7 @@ def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned) -> ClaimTest
         key: tuple(test[key]) if key == "between" else test[key] for key in BOUNDS if key in test
     }
     ((kind, limit),) = bound.items()
-    says = f"{_text(test['value'])} {kind.replace('_', ' ')} {_limit(limit)}"
+    says = f"{_text(test['value'], weightings)} {kind.replace('_', ' ')} {_limit(limit)}"
     if len(common) < 2:
         return ClaimTest(says, UNDECIDED, math.nan, math.nan, math.nan, len(common))
 
@@ -233,15 +235,25 @@ def _evaluate(formula: Any, arrays: Mapping[tuple, np.ndarray], axis: int) -> np
     return STATISTICS[formula[0]](arrays[tuple(formula)], axis=axis)
 
 
-def _text(formula: Any) -> str:
-    """A formula in words: `mean(mmoe, correlation=0.5) − mean(mmoe, correlation=1.0)`."""
+def _text(formula: Any, weightings: bool = False) -> str:
+    """A formula in words, such as `mean(mmoe, correlation=0.5) − mean(mmoe, correlation=1.0)`."""
     if formula[0] in ("minus", "over"):
-        left, right = map(_text, formula[1:])
+        left, right = (_text(part, weightings) for part in formula[1:])
         sign = " − " if formula[0] == "minus" else " / "
         return sign.join(f"({x})" if " − " in x or " / " in x else x for x in (left, right))
     if formula[0] == "max":
-        return f"max({_text(formula[1])}, {_text(formula[2])})"
-    return f"{formula[0]}({', '.join(part for part in (formula[1], *formula[3:]) if part)})"
+        parts = [_text(part, weightings) for part in _flat(formula)]
+        listed = parts if len(parts) <= 3 else [parts[0], "…", parts[-1]]
+        return f"max({', '.join(listed)})"
+    method = f"{formula[1]} × {formula[2]}" if weightings and formula[2] else formula[1]
+    return f"{formula[0]}({', '.join(part for part in (method, *formula[3:]) if part)})"
+
+
+def _flat(formula: Any) -> list[Any]:
+    """The parts of a largest value, however it is nested."""
+    if formula[0] != "max":
+        return [formula]
+    return [part for nested in formula[1:] for part in _flat(nested)]
 
 
 def _limit(limit: Any) -> str:

@@ -113,7 +113,7 @@ def short_titles(groups: Iterable[Group]) -> dict[Group, str]:
     parts = {group: [group.dataset, *group.hparams.split(";")] for group in groups}
     shared = set.intersection(*map(set, parts.values()))
     return {
-        group: "\n".join(short(p) for p in names if p not in shared) or short(group.dataset)
+        group: "\n".join(short(p, 32) for p in names if p not in shared) or short(group.dataset)
         for group, names in parts.items()
     }
 
@@ -203,6 +203,7 @@ def panels(
     left: float = LEFT,
     gap_x: float = GAP_X,
     gap_y: float = GAP_Y,
+    bottom: float = BOTTOM,
 ) -> tuple[Figure, np.ndarray]:
     """Makes a grid of panels under a title and a legend.
 
@@ -216,6 +217,7 @@ def panels(
       left: margin for the first column's labels, in inches.
       gap_x: between columns, in inches.
       gap_y: between rows, in inches.
+      bottom: margin for the last row's labels, in inches.
 
     Returns:
       The figure and its axes `[rows, columns]`.
@@ -229,14 +231,14 @@ def panels(
     legend_rows = [math.ceil(len(h) / n) for h, n in zip(legends, legend_columns)]
     title_lines = title.count("\n") + 1
     top = 0.25 + 0.22 * title_lines + 0.22 * sum(legend_rows) + 0.45
-    total = top + BOTTOM + rows * (height + gap_y) - gap_y
+    total = top + bottom + rows * (height + gap_y) - gap_y
     figure = Figure(figsize=(width, total), dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     figure.subplots_adjust(
         left=left / width,
         right=(left + columns * (panel + gap_x) - gap_x) / width,
-        bottom=BOTTOM / total,
+        bottom=bottom / total,
         top=1 - top / total,
         wspace=gap_x / panel,
         hspace=gap_y / height,
