@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from mtl.errors import InputError
 from mtl.report import build
 
-PLOTS = ("tasks", "delta", "ranks", "curves", "weights", "gates", "gate_paths")
+PLOTS = ("tasks", "overview", "delta", "ranks", "curves", "weights", "gates", "gate_paths")
 TABLES = ("results.md", "results.tex", "protocol.md", "protocol.tex")
 
 
