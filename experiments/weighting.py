@@ -11,8 +11,8 @@ Methods:   Shared-Bottom with 16 shared units, which two tasks have to divide be
            validation R² per method and condition. All methods see as many examples, so that methods that
            read several batches per update make fewer
 Expected:  at equal scales no weighting is better than equal weights by 0.01 in R²; at 1:1000 loss
-           normalisation, FairGrad, Nash-MTL, SI, NTKMTL, ConFIG and CAGrad beat the best static weights by 0.02
-           to 0.05, and equal weights lose 0.07 to 0.09 to these
+           normalisation, FairGrad, Nash-MTL, SI, NTKMTL, ConFIG and CAGrad beat the best static weights by
+           0.02 to 0.05, and equal weights lose 0.07 to 0.09 to these
 
 References: Kurin et al., "In Defense of the Unitary Scalarization for Deep Multi-Task Learning", and Xin et
 al., "Do Current Multi-Task Optimization Methods in Deep Learning Even Help?", both NeurIPS 2022.
