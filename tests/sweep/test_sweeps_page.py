@@ -60,6 +60,7 @@ def test_the_commands_of_one_host_run_as_printed():
 
 
 def test_the_search_runs_as_printed():
+    pytest.importorskip("optuna", reason="needs the extra `search`")
     assert call("--config=my_search.py") == 0
     told = json.loads(Path("runs/my_search/search.json").read_text())
     assert set(told) == {"single_task x static", "shared_bottom x static", "shared_bottom x uwl"}
