@@ -24,6 +24,60 @@ from mtl.sweep import study_config
 FRONT = ((1.8, 0.2), (1.4, 0.6), (0.6, 1.4), (0.2, 1.8))
 """Static weights of left and right besides (1, 1), with the same sum."""
 
+TASKS = ("left", "right")
+MARGIN = 0.002
+"""Accuracy that counts as no difference."""
+
+
+def accuracy(model: str, weighting: str, *task: str) -> tuple[str, ...]:
+    """Mean test accuracy over seeds, of one digit or averaged over both."""
+    return ("mean", model, weighting, "", *task)
+
+
+def better(first: tuple[str, str], second: tuple[str, str], by: float = 0.0) -> tuple[dict, ...]:
+    """On both digits a model's mean accuracy exceeds another's."""
+    return tuple(
+        {"value": ("minus", accuracy(*first, t), accuracy(*second, t)), "at_least": by} for t in TASKS
+    )
+
+
+EQUAL = ("shared_bottom", "static")
+SINGLE = ("single_task", "static")
+MGDA_UB = ("shared_bottom", "mgda_tap")
+BALANCERS = ("uwl", "mgda_tap", "mgda", "pe_ltr")
+
+CLAIMS = (
+    {
+        "claim": "MGDA-UB is better than equal weights on both digits.",
+        "metric": "accuracy",
+        "tests": better(MGDA_UB, EQUAL),
+    },
+    {
+        "claim": "MGDA-UB is better than uncertainty weights on both digits.",
+        "metric": "accuracy",
+        "tests": better(MGDA_UB, ("shared_bottom", "uwl")),
+    },
+    {
+        "claim": "MGDA-UB is as good as single-task networks on both digits, within 0.002.",
+        "metric": "accuracy",
+        "tests": better(MGDA_UB, SINGLE, by=-MARGIN),
+    },
+    {
+        "claim": "Equal weights are worse than single-task networks on both digits.",
+        "metric": "accuracy",
+        "tests": better(SINGLE, EQUAL),
+    },
+    {
+        "claim": "No weighting is better than equal weights by 0.002 in mean accuracy (Kurin et al.).",
+        "metric": "accuracy",
+        "tests": tuple(
+            {"value": ("minus", accuracy("shared_bottom", w), accuracy(*EQUAL)), "at_most": MARGIN}
+            for w in BALANCERS
+        ),
+    },
+)
+"""What Sener and Koltun's accuracies say, and what Kurin et al. found instead."""
+
 
 def get_config() -> config_dict.ConfigDict:
     """Shared-Bottom over a LeNet × nine weightings, and single-task networks, × five seeds."""
@@ -49,4 +103,5 @@ def get_config() -> config_dict.ConfigDict:
             "steps_per_call": 71,
             "eval_batch_size": 1000,
         },
+        report={"baseline": "single_task", "claims": CLAIMS},
     )

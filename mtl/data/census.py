@@ -70,10 +70,10 @@ def census_income(
       tasks: names among `income` (above 50,000 dollars), `never_married`, `college` (an associate
         degree or more, the MMoE paper's reading) and `some_college` (or college without a degree).
       parents: for a task the tasks that it depends on; by default each depends on the one before it.
-      numeric: `standard` (numeric inputs), `buckets` (an id per quantity, cut at quantiles of `train`;
-        ids start at 0, since there is no unseen value), or `both`.
-      num_buckets: number of quantile buckets; equal edges are merged, so a column with many equal values
-        gets fewer.
+      numeric: `standard` (numeric inputs), `buckets` (an id per quantity; ids start at 0, since there is no
+        unseen value), or `both`.
+      num_buckets: a value that more than 1 in num_buckets rows of `train` have gets a bucket of its own;
+        the other rows are cut into num_buckets at their quantiles, of which equal ones are merged.
       seed: of the split into `val` and `test`. Keep it fixed across runs: it is part of the data, not
         of a run's randomness.
       data_dir: where prepared sets live; by default `MTL_DATA_DIR`, else `~/.cache/mtl`.
@@ -172,13 +172,27 @@ def _buckets(table: pa.Table, num_train: int, num_buckets: int) -> _Group:
     for name in NUMERIC:
         values = _quantity(table, name)
         train = values[:num_train]
-        edges = np.unique(np.quantile(train, np.arange(1, num_buckets) / num_buckets))
-        # A bucket holds edges[i - 1] < x <= edges[i]; an edge at the maximum would leave the last
-        # bucket empty.
-        edges = edges[edges < train.max()]
+        edges = _edges(train, num_buckets)
         arrays.append(np.searchsorted(edges, values, side="left").astype(np.int32))
         schema.append(IdColumn(f"{name}_bucket", len(edges) + 1))
     return _Group(tuple(schema), arrays)
+
+
+def _edges(values: np.ndarray, num_buckets: int) -> np.ndarray:
+    """Upper ends of all buckets but the last; bucket i holds edges[i - 1] < x <= edges[i].
+
+    Quantiles of all rows would leave a column that is nearly always 0 with two or three buckets, and the
+    incomes behind them unread; so frequent values are set aside before the others are cut.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    frequent = np.flatnonzero(counts > len(values) / num_buckets)
+    others = values[~np.isin(values, distinct[frequent])]
+    shares = np.arange(1, num_buckets) / num_buckets
+    edges = [distinct[frequent], distinct[frequent[frequent > 0] - 1]]
+    if others.size:
+        edges.append(np.quantile(others, shares, method="inverted_cdf"))
+    # Every edge is a value of `train`, so no bucket is empty but one beyond the maximum.
+    return np.setdiff1d(np.concatenate(edges), distinct[-1:])
 
 
 def _standardised(table: pa.Table, num_train: int) -> _Group:

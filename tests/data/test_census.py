@@ -84,18 +84,29 @@ def test_buckets_cut_at_training_quantiles(write_census, train_rows, test_rows):
     for i, row in enumerate(train_rows):
         row[COLUMNS.index("age")] = str(i)
         row[COLUMNS.index("weeks_worked")] = "52" if i >= 30 else "0"
-        row[COLUMNS.index("wage_per_hour")] = "900" if i < 3 else "0"
+        # Three quarters are 0; the quartiles of the others, 1 … 15, are 4, 8 and 12.
+        row[COLUMNS.index("wage_per_hour")] = str(max(0, i - 44))
+        # 5 is frequent and stands between two rare values.
+        row[COLUMNS.index("capital_gains")] = "3" if i < 4 else "9" if i < 8 else "5"
     dataset = load("census", numeric="buckets", num_buckets=4, **write_census(train_rows, test_rows))
     columns = {column.name: c for c, column in enumerate(dataset.schema.id_columns)}
     ids = dataset.splits["train"]["ids"]
-    # Quartiles of 0 … 59 are 14.75, 29.5 and 44.25.
-    np.testing.assert_array_equal(ids[:, columns["age_bucket"]], np.repeat([0, 1, 2, 3], 15))
-    # The upper quartile is the maximum, and an edge there would leave a bucket empty: 2 edges stay.
-    assert dataset.schema.id_columns[columns["weeks_worked_bucket"]].vocab_size == 3
-    assert set(ids[:, columns["weeks_worked_bucket"]]) == {0, 2}
-    # All quantiles are 0: zero and more than zero stay apart.
-    np.testing.assert_array_equal(ids[:, columns["wage_per_hour_bucket"]], [1] * 3 + [0] * 57)
-    assert dataset.schema.id_columns[columns["capital_losses_bucket"]].vocab_size == 1
+
+    def buckets(name):
+        return ids[:, columns[f"{name}_bucket"]]
+
+    # No age is frequent; quartiles of 0 … 59 are 14, 29 and 44.
+    np.testing.assert_array_equal(buckets("age"), np.repeat([0, 1, 2, 3], 15))
+    np.testing.assert_array_equal(buckets("weeks_worked"), np.repeat([0, 1], 30))
+    np.testing.assert_array_equal(buckets("wage_per_hour"), np.repeat([0, 1, 2, 3, 4], [45, 4, 4, 4, 3]))
+    np.testing.assert_array_equal(buckets("capital_gains"), np.repeat([0, 2, 1], [4, 4, 52]))
+    for name, size in (
+        ("weeks_worked", 2),
+        ("wage_per_hour", 5),
+        ("capital_gains", 3),
+        ("capital_losses", 1),
+    ):
+        assert dataset.schema.id_columns[columns[f"{name}_bucket"]].vocab_size == size
     assert dataset.splits["train"]["numeric"].shape == (60, 0)
     assert dataset.schema.numeric_columns == ()
 
