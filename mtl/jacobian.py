@@ -400,8 +400,17 @@ _WHOLE = 1 << 21
 _BLOCK = 8192
 """Columns of the blocks of larger ones: the block of T rows stays in the cache."""
 
-_PAIRS = 16384
-"""Columns from which four sums of products beat a product of two rows on CPU."""
+_LONG = 32_768
+"""Columns from which sums over pairs of rows beat a product on CPU, if there are few pairs."""
+
+_PAIRS = 10
+"""As many sums as one loop can hold in registers: those of four rows with one another."""
+
+_FOLD = 8
+"""Columns that a sum takes at a time; with more, or with more pairs, the loop is not unrolled and is slow."""
+
+_LANES = 512
+"""Sums of a pair side by side: a multiple of any vector register."""
 
 
 _CACHE = 5 << 20
@@ -426,8 +435,9 @@ def _leaf_gramian(x: Array, y: Array) -> Array:
     columns = left.shape[1]
     if jax.default_backend() != "cpu":
         return _outer(left, right)
-    if len(left) == 2 and columns > _PAIRS:  # more exact as well
-        return jnp.stack([jnp.stack([jnp.sum(a * b) for b in right]) for a in left])
+    pairs = [(i, j) for i in range(len(left)) for j in range(i if x is y else 0, len(right))]
+    if len(pairs) <= _PAIRS and columns >= _LONG:
+        return _sums_over_pairs(left, right, pairs)
     if left.size <= _WHOLE:
         return _outer(left, right)
     whole = columns // _BLOCK * _BLOCK
@@ -439,6 +449,24 @@ def _leaf_gramian(x: Array, y: Array) -> Array:
     rest = _outer(left[:, whole:], right[:, whole:])
     total, _ = jax.lax.scan(add, rest, jnp.arange(0, whole, _BLOCK))
     return total
+
+
+def _sums_over_pairs(left: Array, right: Array, pairs: list[tuple[int, int]]) -> Array:
+    """The Gramian of few long rows, read once: 2 to 4 times as fast as a product, and more exact.
+
+    Products pack their operands, which is most of the work when T is small. One reduction of all pairs reads
+    every row once; summed over an axis of 8 that is not the last it becomes vector instructions, which float
+    addition otherwise forbids, because no sum changes its order.
+    """
+    whole = left.shape[1] // (_FOLD * _LANES) * (_FOLD * _LANES)
+    first, second = ([row[:whole].reshape(-1, _FOLD, _LANES) for row in rows] for rows in (left, right))
+    products = tuple(first[i] * second[j] for i, j in pairs)
+    zeros = tuple(jnp.zeros((), product.dtype) for product in products)
+    sums = jax.lax.reduce(products, zeros, lambda a, b: tuple(map(jnp.add, a, b)), (1,))
+    total = dict(zip(pairs, map(jnp.sum, sums), strict=True))
+    total |= {(j, i): value for (i, j), value in total.items() if (j, i) not in total}
+    square = [jnp.stack([total[i, j] for j in range(len(right))]) for i in range(len(left))]
+    return jnp.stack(square) + _outer(left[:, whole:], right[:, whole:])
 
 
 def _rows(x: Array) -> Array:

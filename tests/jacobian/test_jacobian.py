@@ -8,7 +8,7 @@ import pytest
 
 from mtl import task_jacobian, task_ownership, weightings
 from mtl.errors import InputError
-from mtl.jacobian import as_jacobian, combine, gramian, shared_mask
+from mtl.jacobian import as_jacobian, combine, cross_gramian, gramian, shared_mask
 
 
 def linear_losses(params, x):
@@ -245,10 +245,34 @@ def test_a_callable_pytree_of_bools_is_not_taken_for_a_function_of_the_path():
     assert shared_mask(Net(w=jnp.ones(2), b=jnp.ones(())), mask) is mask
 
 
-@pytest.mark.parametrize("shape", [(2, 16_385), (3, 50_000), (5, 500_003)], ids=str)
+LONG = [(2, 32_769), (3, 50_000), (4, 123_457), (5, 500_003)]
+
+
+def long_rows(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", LONG, ids=str)
 def test_long_rows_have_the_same_gramian_as_in_float64(shape):
-    """Sums of products, one product, and a product over blocks with a rest, in this order."""
-    rows = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    """Sums over pairs of rows with a rest for a product, and a product over blocks with a rest."""
+    rows = long_rows(shape)
     exact = rows.astype(np.float64) @ rows.astype(np.float64).T
     found = np.asarray(gramian({"a": jnp.asarray(rows)}))
     np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * exact.max())
+    np.testing.assert_array_equal(found, found.T)
+
+
+@pytest.mark.parametrize("shape", LONG, ids=str)
+def test_long_rows_of_two_batches_have_the_same_products_as_in_float64(shape):
+    first, second = long_rows(shape), long_rows(shape, seed=1)
+    exact = first.astype(np.float64) @ second.astype(np.float64).T
+    found = np.asarray(cross_gramian({"a": jnp.asarray(first)}, {"a": jnp.asarray(second)}))
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6 * shape[1])
+
+
+def test_the_gramian_of_long_rows_can_be_vmapped_and_differentiated():
+    rows = jnp.asarray(long_rows((2, 3, 40_000)))
+    each = jnp.stack([gramian(x) for x in rows])
+    np.testing.assert_allclose(jax.jit(jax.vmap(gramian))(rows), each, rtol=1e-6, atol=1e-2)
+    slope = jax.grad(lambda x: gramian(x).sum())(rows[0])
+    np.testing.assert_allclose(slope, 2 * jnp.broadcast_to(rows[0].sum(axis=0), slope.shape), atol=1e-5)
