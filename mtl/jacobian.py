@@ -139,6 +139,10 @@ class TaskJacobian:
             return _over_devices(_mixed_gramian(self.mixing, self._own_slices()))
         return _over_devices(gramian(self.stacked_at_tap()))
 
+    def evaluated(self) -> "StackedJacobian":
+        """Returns the same Jacobian with its gradients computed; T passes."""
+        return StackedJacobian(self.stacked())
+
     def _own_slices(self) -> Array:
         """∂L_t/∂h_t for all t, `[T, B, H]`: no other loss reaches slice t, so the sum of all serves."""
         (slices,) = jax.tree.leaves(self.vjp(jnp.ones_like(self.losses))[1])
@@ -206,6 +210,10 @@ class StackedJacobian:
         """Returns the gradients as they are, leaves `[T, *shape]`."""
         return self.leaves
 
+    def evaluated(self) -> "StackedJacobian":
+        """Returns itself."""
+        return self
+
     def gramian(self, shared: Shared = None, *, tap: bool = False) -> Array:
         """Returns the inner products `G [T, T]`; see `TaskJacobian.gramian`.
 
@@ -217,7 +225,45 @@ class StackedJacobian:
         return gramian(self.leaves, shared)
 
 
-Jacobian = TaskJacobian | StackedJacobian
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class GramianJacobian:
+    """The same interface where nothing but the Gramian is known; an update is the T coefficients themselves.
+
+    A weighting that reads inner products of gradients and nothing else does the same arithmetic here as on
+    gradients of any size, which lets several methods share their backward passes.
+    """
+
+    known: Array
+
+    @property
+    def num_tasks(self) -> int:
+        """The number of tasks T."""
+        return self.known.shape[0]
+
+    def pullback(self, weights: Array) -> Array:
+        """Returns the weights `[T]`, float32 or wider."""
+        return weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+
+    def stacked(self) -> PyTree:
+        """Refuses.
+
+        Raises:
+          InputError: always; a method that asks for gradients cannot work from the Gramian.
+        """
+        raise InputError("this weighting reads the gradients themselves, and only their Gramian is known")
+
+    def evaluated(self) -> "GramianJacobian":
+        """Returns itself."""
+        return self
+
+    def gramian(self, shared: Shared = None, *, tap: bool = False) -> Array:
+        """Returns the inner products `G [T, T]`, whatever they were taken of."""
+        del shared, tap
+        return self.known
+
+
+Jacobian = TaskJacobian | StackedJacobian | GramianJacobian
 
 
 def as_jacobian(updates: Jacobian | PyTree) -> Jacobian:
@@ -226,7 +272,7 @@ def as_jacobian(updates: Jacobian | PyTree) -> Jacobian:
     Raises:
       InputError: the tree has no leaf, or the leaves disagree about T.
     """
-    if isinstance(updates, TaskJacobian | StackedJacobian):
+    if isinstance(updates, Jacobian):
         return updates
     sizes = {jnp.shape(x)[:1] for x in jax.tree.leaves(updates)}
     if len(sizes) != 1 or () in sizes:

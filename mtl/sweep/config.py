@@ -51,7 +51,8 @@ def study_config(
         if key not in settings:
             raise unknown_name("key in train:", key, settings)
         kind = type(settings[key])
-        if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        wrong = isinstance(value, bool) != (kind is bool)
+        if wrong or not isinstance(value, (int, float) if kind is float else kind):
             raise InputError(f"train.{key} is {value!r}, expected {kind.__name__}")
         settings[key] = kind(value)
     config = config_dict.ConfigDict(

@@ -33,7 +33,9 @@ def merge(plans: Sequence[Plan], before: Plan | None = None) -> Plan:
         for group in plan.groups:
             for run in group.runs:
                 weighting = None if run.weighting is None else w_at[run.weighting]
-                moved = run._replace(weighting=weighting, source=s_at[run.source])
+                # Which weightings come together changes from call to call; one program each serves all.
+                settings = run.settings._replace(share_programs=False)
+                moved = run._replace(weighting=weighting, source=s_at[run.source], settings=settings)
                 entries.append((m_at[group.model], moved, group.budget))
     merged = plans[0]._replace(
         models=tuple(models),

@@ -53,12 +53,15 @@ class Group(NamedTuple):
       model: index into `Plan.models`.
       budget: the steps of every run.
       runs: one entry per run.
+      branches: the weightings of its program, as `Run.weighting`; several if programs are shared. A run's
+        is the one among them that has its structure.
     """
 
     id: str
     model: int
     budget: Budget
     runs: tuple[Run, ...]
+    branches: tuple[int | None, ...]
 
     @property
     def sources(self) -> tuple[int, ...]:
@@ -115,9 +118,10 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
     """Loads the data, builds every model and weighting once, and lays out the groups.
 
     Runs that differ in the seed form one group; so do runs that differ in numbers (learning rate, weight
-    decay, arguments of a weighting that `weightings.numbers` names) or in data sets of one shape. Groups are
-    cut to `train.group_runs` runs and `train.group_gib` of memory, whatever the machine, so that a study
-    can be continued on another one.
+    decay, arguments of a weighting that `weightings.numbers` names) or in data sets of one shape, and, with
+    `train.share_programs`, runs of different weightings that read the same. Groups are cut to
+    `train.group_runs` runs and `train.group_gib` of memory, whatever the machine, so that a study can be
+    continued on another one.
 
     Args:
       config: a plain, checked config.
@@ -174,48 +178,62 @@ def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Gro
     Returns:
       The groups, in the order of their first runs.
     """
-    together: dict[Any, list[Run]] = {}
+    together: dict[Any, tuple[dict[str, int | None], list[Run]]] = {}
     for m, run, steps in entries:
-        fixed = structure(weighting_spec(plan, run), run.settings)
-        together.setdefault((m, fixed, plan.sources[run.source].shapes, steps), []).append(run)
+        spec = weighting_spec(plan, run)
+        method, fixed = structure(spec), train_structure(run.settings)
+        what = (run.settings.share_programs and weightings.reads(spec)) or method
+        key = m, what, fixed, plan.sources[run.source].shapes, steps
+        branches, runs = together.setdefault(key, ({}, []))
+        branches.setdefault(method, run.weighting)
+        runs.append(run)
     return tuple(
-        Group(_identifier(plan.models, plan.weightings, m, part), m, steps, part)
-        for (m, _, _, steps), runs in together.items()
+        Group(_identifier(plan.models, plan.weightings, m, part), m, steps, part, tuple(branches.values()))
+        for (m, *_, steps), (branches, runs) in together.items()
         for part in _cut(runs, plan.models[m][2], plan.sample)
     )
 
 
-def numbers(plan: Plan, run: Run) -> dict[str, dict[str, Any]]:
+def numbers(plan: Plan, group: Group, run: Run) -> dict[str, Any]:
     """The numbers of a run that its program takes as arguments.
 
     Args:
       plan: the study.
-      run: one of its runs.
+      group: one of its groups.
+      run: one of the group's runs.
 
     Returns:
-      For `train` and `weighting` the values by key, the same keys for all runs of a group.
+      The same keys for all runs of a group: for `train` the values by key, for `branch` the position of the
+      run's weighting among the group's, and for `weighting` the values by key of each of these, the run's own
+      where it is.
     """
-    spec = weighting_spec(plan, run)
+    specs = [spec_of(plan, weighting) for weighting in group.branches]
+    own = weighting_spec(plan, run)
+    branch = [structure(spec) for spec in specs].index(structure(own))
     return {
         "train": {key: getattr(run.settings, key) for key in NUMBERS},
-        "weighting": weightings.numbers(spec),
+        "branch": branch,
+        "weighting": [weightings.numbers(own if b == branch else spec) for b, spec in enumerate(specs)],
     }
 
 
-def structure(spec: Spec, settings: TrainSettings) -> str:
-    """What a program depends on.
+def structure(spec: Spec) -> str:
+    """What of a weighting a program depends on.
 
     Args:
       spec: a weighting.
-      settings: a train section.
 
     Returns:
-      Both without their numbers, as text.
+      Its name and arguments without their numbers, as text.
     """
     name, arguments = weightings.parse(spec)
     free = {k: len(v) if isinstance(v, tuple) else "a number" for k, v in weightings.numbers(spec).items()}
-    fixed = {k: v for k, v in settings._asdict().items() if k not in NUMBERS}
-    return repr((name, sorted({**arguments, **free}.items(), key=str), fixed))
+    return repr((name, sorted({**arguments, **free}.items(), key=str)))
+
+
+def train_structure(settings: TrainSettings) -> str:
+    """What of a train section a program depends on: all of it but `NUMBERS`, as text."""
+    return repr({k: v for k, v in settings._asdict().items() if k not in NUMBERS})
 
 
 def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> Iterator[tuple[Run, ...]]:
@@ -330,4 +348,9 @@ def weighting_label(plan: Plan, run: Run) -> str:
 
 def weighting_spec(plan: Plan, run: Run) -> Spec:
     """A run's weighting, as `weightings.build` takes it."""
-    return BASELINE_WEIGHTING if run.weighting is None else without_label(plan.weightings[run.weighting][1])
+    return spec_of(plan, run.weighting)
+
+
+def spec_of(plan: Plan, weighting: int | None) -> Spec:
+    """A weighting of the plan, or that of the baseline, as `weightings.build` takes it."""
+    return BASELINE_WEIGHTING if weighting is None else without_label(plan.weightings[weighting][1])

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl import weightings
-from mtl.sweep.plan import Group, Plan, numbers, structure, weighting_spec
+from mtl.sweep.plan import Group, Plan, numbers, spec_of, structure, train_structure
 from mtl.sweep.sources import shapes, unequal_draws
 from mtl.train import (
     GroupData,
@@ -75,7 +75,7 @@ class Programs:
     def stack(self, group: Group) -> Stack:
         """Returns what distinguishes a group's runs."""
         position = {source: i for i, source in enumerate(group.sources)}
-        each = [numbers(self.plan, run) for run in group.runs]
+        each = [numbers(self.plan, group, run) for run in group.runs]
         return Stack(
             seeds=np.array([run.seed for run in group.runs], np.uint32),
             source=np.array([position[run.source] for run in group.runs], np.int32),
@@ -89,12 +89,13 @@ class Programs:
         runs, first = layout.padded(len(group.runs)), group.runs[0]
         stack = jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape[1:]), x.dtype), stack)
         stack = shapes_on(stack, layout.by_run)
-        fixed = structure(weighting_spec(self.plan, first), first.settings)
+        specs = [spec_of(self.plan, weighting) for weighting in group.branches]
+        fixed = tuple(map(structure, specs)), train_structure(first.settings)
         sets = len(group.sources), self.plan.sources[first.source].shapes
         key = (group.model, fixed, group.budget, runs, sets, layout)
         with self._lock:
             model = self._model(group.model, layout)
-            name, _ = weightings.parse(weighting_spec(self.plan, first))
+            name, _ = weightings.parse(specs[0])
             shared = None if name in weightings.SCALARIZATIONS else self._shared(group.model)
             ours = key not in self._train
             program = self._train.setdefault(key, Future())
@@ -128,14 +129,19 @@ class Programs:
         self, group: Group, layout: Layout, stack: Stack, model: ModelProgram, shared: PyTree
     ) -> TrainProgram:
         plan, first = self.plan, group.runs[0]
-        spec, settings, budget = weighting_spec(plan, first), first.settings, group.budget
-        name, arguments = weightings.parse(spec)
+        settings, budget = first.settings, group.budget
+        specs = [spec_of(plan, weighting) for weighting in group.branches]
+        parsed = [weightings.parse(spec) for spec in specs]
         kinds = [t.kind for t in plan.tasks]
         updates, epoch = (n // budget.batches for n in (budget.steps, budget.steps_per_epoch))
 
         def make_optimizer(run):
-            weighting = weightings.build(
-                {"name": name, **arguments, **run["weighting"]},
+            weighting = weightings.build_one_of(
+                [
+                    {"name": name, **arguments, **own}
+                    for (name, arguments), own in zip(parsed, run["weighting"], strict=True)
+                ],
+                run["branch"].astype(jnp.int32),
                 kinds=kinds,
                 shared=shared,
                 steps_per_epoch=epoch,
@@ -149,9 +155,9 @@ class Programs:
             budget,
             settings.batch_size,
             layout,
-            tap=bool(arguments.get("tap", False)),
-            cut=name not in weightings.SCALARIZATIONS,
-            losses_after=weightings.needs(spec).losses_after,
+            tap=bool(parsed[0][1].get("tap", False)),
+            cut=parsed[0][0] not in weightings.SCALARIZATIONS,
+            losses_after=weightings.needs(specs[0]).losses_after,
         )
         # Compiled for shapes alone, so that the data need not be on the devices yet.
         columns = {

@@ -18,6 +18,7 @@ To add one: write `mtl/weightings/<name>.py` and add a line to `WEIGHTINGS`.
 
 from mtl.weightings.aligned_mtl import aligned_mtl
 from mtl.weightings.build import (
+    FROM_GRAMIAN,
     NEEDS,
     SCALARIZATIONS,
     STRUCTURAL,
@@ -25,10 +26,12 @@ from mtl.weightings.build import (
     Needs,
     backward_passes,
     build,
+    build_one_of,
     needs,
     numbers,
     observe,
     parse,
+    reads,
     weighting_state,
     with_key,
 )
@@ -67,10 +70,12 @@ from mtl.weightings.slaw import SLAWState, slaw
 from mtl.weightings.smooth import smoothed
 from mtl.weightings.static import StaticState, static
 from mtl.weightings.stch import STCHState, stch
+from mtl.weightings.switched import SwitchedState, switched
 from mtl.weightings.upgrad import upgrad
 from mtl.weightings.uwl import UWLState, uwl
 
 __all__ = [
+    "FROM_GRAMIAN",
     "NEEDS",
     "SCALARIZATIONS",
     "STRUCTURAL",
@@ -98,11 +103,13 @@ __all__ = [
     "STCHState",
     "SolverState",
     "StaticState",
+    "SwitchedState",
     "UWLState",
     "WeightsState",
     "aligned_mtl",
     "backward_passes",
     "build",
+    "build_one_of",
     "cagrad",
     "config",
     "db_mtl",
@@ -134,6 +141,7 @@ __all__ = [
     "pcd",
     "pcgrad",
     "pe_ltr",
+    "reads",
     "rlw",
     "sdmgrad",
     "si",
@@ -141,6 +149,7 @@ __all__ = [
     "smoothed",
     "static",
     "stch",
+    "switched",
     "upgrad",
     "uwl",
     "weighting_state",

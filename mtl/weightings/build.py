@@ -47,6 +47,7 @@ from mtl.weightings.slaw import slaw
 from mtl.weightings.smooth import smoothed
 from mtl.weightings.static import static
 from mtl.weightings.stch import stch
+from mtl.weightings.switched import SwitchedState, switched
 from mtl.weightings.upgrad import upgrad
 from mtl.weightings.uwl import uwl
 
@@ -102,6 +103,15 @@ SCALARIZATIONS = frozenset(
 UNWEIGHTED = frozenset({"db_mtl", "moco", "graddrop"})
 """Methods whose update is not Σ_t weights_t g_t with this step's gradients, so that no wrapper can
 recompute it from the weights. (`db_mtl` with β = 0 is an exception.)"""
+
+
+FROM_GRAMIAN = frozenset(
+    {
+        *("mgda", "pe_ltr", "imtl_g", "config", "gradnorm", "pcgrad", "gradvac", "cagrad", "nash_mtl"),
+        *("fairgrad", "aligned_mtl", "upgrad", "dual_proj", "pcd", "ntkmtl"),
+    }
+)
+"""Methods whose weights are a function of Gramian, losses and their own state, and nothing else."""
 
 
 class Needs(NamedTuple):
@@ -188,6 +198,68 @@ def build(
     except InputError as e:
         raise InputError(f"weighting {name!r}: {e}") from None
     return normalized(weighting, how, scope)
+
+
+def build_one_of(
+    specs: Sequence[str | Mapping[str, Any]],
+    index: int | Array,
+    *,
+    kinds: Sequence[str],
+    shared: Shared = None,
+    steps_per_epoch: int = 1,
+) -> optax.GradientTransformationExtraArgs:
+    """Makes the one of several weightings that a number picks, so that they are one program; see `switched`.
+
+    Args:
+      specs: as for `build`; `reads` says the same of all of them.
+      index: which one, from 0; it may be traced. Of one spec it is not read.
+      kinds: the kinds of the T tasks.
+      shared: the shared leaves, for methods that balance gradients.
+      steps_per_epoch: for methods that reckon in epochs.
+
+    Returns:
+      A weighting; of one spec that of `build`.
+
+    Raises:
+      InputError: as `build`, or the weightings do not read the same.
+    """
+    if len(specs) == 1:
+        return build(specs[0], kinds=kinds, shared=shared, steps_per_epoch=steps_per_epoch)
+    parsed = [parse(spec) for spec in specs]
+    found = {reads(spec) for spec in specs}
+    (what,) = found if len(found) == 1 else (None,)
+    if what is None:
+        names = ", ".join(name for name, _ in parsed)
+        raise InputError(
+            f"weightings {names} cannot be one program: they read different things of the losses"
+        )
+    bare = [{"name": name, **{k: v for k, v in given.items() if k != "tap"}} for name, given in parsed]
+    methods = [build(spec, kinds=kinds, steps_per_epoch=steps_per_epoch) for spec in bare]
+    scope = None if what == "losses" else shared
+    return switched(methods, index, num_tasks=len(kinds), reads=what, shared=scope)
+
+
+def reads(spec: str | Mapping[str, Any]) -> str | None:
+    """Says what a weighting works from; those that say the same can be one program, see `build_one_of`.
+
+    Args:
+      spec: as for `build`.
+
+    Returns:
+      `losses`, `gramian`, `tap` (the Gramian there), or None for methods that read gradients, several
+      batches or the losses after the step, and with `normalize="mean_norm"`, which needs the update's length.
+
+    Raises:
+      InputError: there is no known name, or a key is not an argument of the method.
+    """
+    name, arguments = parse(spec)
+    if name in NEEDS or arguments.get("normalize") == "mean_norm":
+        return None
+    if name in SCALARIZATIONS:
+        return "losses"
+    if name not in FROM_GRAMIAN:
+        return None
+    return "tap" if arguments.get("tap") else "gramian"
 
 
 def needs(spec: str | Mapping[str, Any]) -> Needs:
@@ -332,6 +404,8 @@ def with_key(opt_state: optax.OptState, key: Array) -> optax.OptState:
 
 def _put(opt_state: optax.OptState, field: str, value: Array) -> optax.OptState:
     def put(state):
+        if isinstance(state, SwitchedState):
+            return state._replace(states=tuple(_put(s, field, value) for s in state.states))
         if not hasattr(state, "weights") or not hasattr(state, field):
             return state
         return state._replace(**{field: jnp.asarray(value, getattr(state, field).dtype)})

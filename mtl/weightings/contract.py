@@ -17,11 +17,9 @@ from mtl.errors import InputError
 from mtl.jacobian import (
     Jacobian,
     Shared,
-    StackedJacobian,
     as_jacobian,
     combine,
     cross_gramian,
-    gramian,
     select,
     shared_mask,
 )
@@ -95,9 +93,9 @@ def balance(
         solution = solve(jac.gramian(tap=True))
         update = combine(jac, solution[0], shared)
     else:
-        stacked = jac.stacked()
-        solution = solve(gramian(stacked, shared))
-        update = StackedJacobian(stacked).pullback(solution[0])
+        evaluated = jac.evaluated()
+        solution = solve(evaluated.gramian(shared))
+        update = evaluated.pullback(solution[0])
         if shared is not None:
             own = jac.pullback(jnp.ones_like(solution[0]))
             update = select(shared_mask(update, shared), update, own)

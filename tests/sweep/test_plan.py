@@ -66,7 +66,9 @@ def test_numbers_of_the_train_grid_share_a_program_and_shapes_do_not():
         ([(f"batch_size=20;learning_rate={r}", seed) for seed in (0, 1) for r in (0.1, 0.2)], 4),
     ]
     assert [run.settings.learning_rate for run in found.groups[0].runs] == [0.1, 0.2, 0.1, 0.2]
-    assert [numbers(found, run)["train"]["learning_rate"] for run in found.groups[0].runs] == [0.1, 0.2] * 2
+    assert [
+        numbers(found, found.groups[0], run)["train"]["learning_rate"] for run in found.groups[0].runs
+    ] == [0.1, 0.2] * 2
 
 
 def test_weightings_that_differ_in_numbers_share_a_program():
@@ -74,12 +76,12 @@ def test_weightings_that_differ_in_numbers_share_a_program():
     found = plan(weightings=(*front, "mgda", {"name": "cagrad", "c": 0.2}, {"name": "cagrad", "c": 0.4}))
     assert [len(g.runs) for g in found.groups] == [6, 2, 4]
     static, _, cagrad = found.groups
-    assert [numbers(found, r)["weighting"]["weights"] for r in static.runs[:3]] == [
+    assert [numbers(found, static, r)["weighting"][0]["weights"] for r in static.runs[:3]] == [
         (0.25, 0.75),
         (0.5, 0.5),
         (0.75, 0.25),
     ]
-    assert [numbers(found, r)["weighting"] for r in cagrad.runs] == [{"c": 0.2}, {"c": 0.4}] * 2
+    assert [numbers(found, cagrad, r)["weighting"] for r in cagrad.runs] == [[{"c": 0.2}], [{"c": 0.4}]] * 2
     assert len({weighting_label(found, r) for g in found.groups for r in g.runs}) == 6
 
 
