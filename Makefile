@@ -25,7 +25,7 @@ run: $(STAMP)
 	$(BIN)/python run.py --workdir=$(WORKDIR) $(if $(wildcard $(WORKDIR)/config.json),--resume)
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 	$(BIN)/python -m pytest -m slow
 
 lint: $(STAMP)
