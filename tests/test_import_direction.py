@@ -20,7 +20,7 @@ ALLOWED = {
     "metrics": {"errors", "tasks"},
     "data": {"errors", "progress", "tasks", "third_party", "types"},
     "layers": {"tasks", "types"},
-    "extractors": {"layers", "types"},
+    "extractors": {"errors", "layers", "types"},
     "transfers": {"layers", "types"},
     "models": {"data", "errors", "extractors", "jacobian", "layers", "tasks", "transfers", "types"},
     "weightings": {"errors", "jacobian", "solvers", "types"},

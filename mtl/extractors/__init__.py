@@ -6,14 +6,20 @@ shared tensor with `self.perturb("representation", …)`, so that gradients can 
 
 An extractor that gives all tasks the same features also has a method `common`, `[B, D] → [B, H]`, which
 the model prefers: the towers then read one copy instead of T.
+
+What an extractor adds to the training losses it sows in the collection `penalties`, one number per task.
 """
 
+from mtl.extractors.attention_gate import AttentionGate
 from mtl.extractors.cgc import CGC
+from mtl.extractors.cross_stitch import CrossStitch
+from mtl.extractors.dselect_k import DSelectK
 from mtl.extractors.mmoe import MMoE
 from mtl.extractors.omoe import OMoE
 from mtl.extractors.ple import PLE
 from mtl.extractors.shared_bottom import SharedBottom
 from mtl.extractors.single_task import SingleTask
+from mtl.extractors.snr import SNR
 
 EXTRACTORS = {
     "single_task": SingleTask,
@@ -22,6 +28,22 @@ EXTRACTORS = {
     "mmoe": MMoE,
     "cgc": CGC,
     "ple": PLE,
+    "attention_gate": AttentionGate,
+    "dselect_k": DSelectK,
+    "snr": SNR,
+    "cross_stitch": CrossStitch,
 }
 
-__all__ = ["CGC", "EXTRACTORS", "PLE", "MMoE", "OMoE", "SharedBottom", "SingleTask"]
+__all__ = [
+    "CGC",
+    "EXTRACTORS",
+    "PLE",
+    "SNR",
+    "AttentionGate",
+    "CrossStitch",
+    "DSelectK",
+    "MMoE",
+    "OMoE",
+    "SharedBottom",
+    "SingleTask",
+]

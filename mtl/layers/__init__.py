@@ -6,7 +6,17 @@ Experts, gates and towers are stacked parameters with a leading axis, each run a
 from mtl.layers.bayesian import RelationUnits, relation_groups
 from mtl.layers.cgc_level import CGCLevel
 from mtl.layers.embedding import Encoder, fused_ids, gather
-from mtl.layers.gate import POLARISED, Gate, Mixture, dropped_softmax, gate_statistics, mix, tap_mixture
+from mtl.layers.gate import (
+    POLARISED,
+    Gate,
+    Mixture,
+    dropped_softmax,
+    gate_statistics,
+    mix,
+    simplex_gate,
+    softmax_gate,
+    tap_mixture,
+)
 from mtl.layers.head import Heads
 from mtl.layers.mlp import StackedMLP
 from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
@@ -28,6 +38,8 @@ __all__ = [
     "gather",
     "mix",
     "relation_groups",
+    "simplex_gate",
+    "softmax_gate",
     "stacked_init",
     "stacked_matmul",
     "tap_mixture",

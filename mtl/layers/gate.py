@@ -146,6 +146,60 @@ def dropped_softmax(logits: Array, keep: Array) -> Array:
     return jax.nn.softmax(jnp.where(keep, logits, -jnp.inf))
 
 
+def softmax_gate(module: nn.Module, logits: Array, dropout_rate: float, train: bool) -> Array:
+    """Turns logits into a gate's weights: softmax, diagnostics, dropout.
+
+    When the collection `diagnostics` is mutable, `gate_statistics` of the weights before dropout are sown
+    there.
+
+    Args:
+      module: the gate that is running; it needs the `dropout` RNG stream for dropout.
+      logits: `[G, B, E]` float32.
+      dropout_rate: probability in [0, 1) of dropping a weight in training.
+      train: whether dropout is on.
+
+    Returns:
+      `[G, B, E]` float32, each row on the simplex.
+    """
+    weights = jax.nn.softmax(logits)
+    _sow_statistics(module, weights)
+    keep = _kept(module, logits.shape, dropout_rate, train)
+    return weights if keep is None else dropped_softmax(logits, keep)
+
+
+def simplex_gate(module: nn.Module, weights: Array, dropout_rate: float, train: bool) -> Array:
+    """As `softmax_gate`, for gates that are no softmax: dropped weights are 0 and the rest is re-normalised.
+
+    Args:
+      module: the gate that is running.
+      weights: `[G, B, E]` float32, each row on the simplex.
+      dropout_rate: probability in [0, 1) of dropping a weight in training.
+      train: whether dropout is on.
+
+    Returns:
+      `[G, B, E]`; a row whose kept weights are all 0 stays as it is.
+    """
+    _sow_statistics(module, weights)
+    keep = _kept(module, weights.shape, dropout_rate, train)
+    if keep is None:
+        return weights
+    kept = jnp.where(keep, weights, 0.0)
+    total = jnp.sum(kept, axis=-1, keepdims=True)
+    return jnp.where(total > 0, kept / jnp.where(total > 0, total, 1.0), weights)
+
+
+def _sow_statistics(module: nn.Module, weights: Array) -> None:
+    if module.is_mutable_collection("diagnostics") and not module.is_initializing():
+        for name, value in gate_statistics(weights).items():
+            module.sow("diagnostics", name, value, init_fn=lambda: None, reduce_fn=lambda _, new: new)
+
+
+def _kept(module: nn.Module, shape: tuple[int, ...], dropout_rate: float, train: bool) -> Array | None:
+    if not train or dropout_rate == 0:
+        return None
+    return jax.random.bernoulli(module.make_rng("dropout"), 1.0 - dropout_rate, shape)
+
+
 class Gate(nn.Module):
     """G softmax gates over E experts, `w_g = softmax(W_g x)`, without bias.
 
@@ -185,12 +239,4 @@ class Gate(nn.Module):
             (self.num_gates,), self.num_experts, use_bias=False, dtype=self.dtype, name="dense"
         )
         logits = projection(x).astype(jnp.float32)
-        weights = jax.nn.softmax(logits)
-        if self.is_mutable_collection("diagnostics") and not self.is_initializing():
-            for name, value in gate_statistics(weights).items():
-                self.sow("diagnostics", name, value, init_fn=lambda: None, reduce_fn=lambda _, new: new)
-        if train and self.dropout_rate > 0:
-            kept = 1.0 - self.dropout_rate
-            keep = jax.random.bernoulli(self.make_rng("dropout"), kept, logits.shape)
-            weights = dropped_softmax(logits, keep)
-        return weights.astype(self.dtype)
+        return softmax_gate(self, logits, self.dropout_rate, train).astype(self.dtype)

@@ -28,6 +28,10 @@ PRESETS: dict[str, dict[str, str]] = {
     "mmoe": {"extractor": "mmoe", "transfer": "independent"},
     "cgc": {"extractor": "cgc", "transfer": "independent"},
     "ple": {"extractor": "ple", "transfer": "independent"},
+    "attention_gate": {"extractor": "attention_gate", "transfer": "independent"},
+    "dselect_k": {"extractor": "dselect_k", "transfer": "independent"},
+    "snr": {"extractor": "snr", "transfer": "independent"},
+    "cross_stitch": {"extractor": "cross_stitch", "transfer": "independent"},
     "dbmtl1": {"extractor": "shared_bottom", "transfer": "bayesian"},
     "dbmtl2": {"extractor": "mmoe", "transfer": "bayesian"},
 }

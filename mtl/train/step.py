@@ -51,24 +51,28 @@ def make_loss_fn(model: MultiTaskModel, tasks: Sequence[Task]) -> Callable[..., 
       tasks: T tasks.
 
     Returns:
-      `loss_fn(params, batch, key, train=True, perturbations=None) -> losses [T]`; with a `TaskTap` as
-      perturbations it returns `(losses, mixing [T, B, E])`.
+      `loss_fn(params, batch, key, train=True, perturbations=None) -> losses [T]`, in training with what the
+      model's parts sow in `penalties`; with a `TaskTap` as perturbations it returns
+      `(losses, mixing [T, B, E])`.
     """
 
     def loss_fn(params, batch, key, train=True, perturbations=None):
         variables = {"params": params}
-        rngs = {"dropout": key}
-        mixing = None
-        if isinstance(perturbations, TaskTap):
+        collections = ["penalties"]
+        tapped = isinstance(perturbations, TaskTap)
+        if tapped:
             variables["task_perturbations"] = perturbations.zeros
-            outputs, state = model.apply(variables, batch, train=train, rngs=rngs, mutable=["mixing"])
-            (mixing,) = jax.tree.leaves(state["mixing"])
-        else:
-            if perturbations is not None:
-                variables["perturbations"] = perturbations
-            outputs = model.apply(variables, batch, train=train, rngs=rngs)
+            collections.append("mixing")
+        elif perturbations is not None:
+            variables["perturbations"] = perturbations
+        rngs = {"dropout": key}
+        outputs, sown = model.apply(variables, batch, train=train, rngs=rngs, mutable=collections)
         losses = task_losses(tasks, outputs, batch["labels"], batch.get("mask"))
-        return losses if mixing is None else (losses, mixing)
+        losses = sum(jax.tree.leaves(sown.get("penalties", {})), start=losses)
+        if not tapped:
+            return losses
+        (mixing,) = jax.tree.leaves(sown["mixing"])
+        return losses, mixing
 
     return loss_fn
 

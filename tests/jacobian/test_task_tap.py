@@ -16,6 +16,12 @@ TASKS = (Task("a"), Task("b", "regression"), Task("c", "multiclass", 3, parents=
 SCHEMA = Schema((IdColumn("i", 5),), ("x", "y"), TASKS)
 
 
+MIXED = ("mmoe", "cgc", "ple", "attention_gate", "dselect_k")
+"""Extractors whose tasks read experts through mixtures of their own."""
+
+ARGUMENTS = {"dselect_k": {"entropy_penalty": 0.1}}
+
+
 def batch(rows=6):
     rng = np.random.default_rng(0)
     labels = np.stack([rng.integers(0, 2, rows), rng.normal(size=rows), rng.integers(0, 3, rows)], axis=1)
@@ -27,14 +33,14 @@ def batch(rows=6):
 
 
 def jacobian(name, tap, rows=6, **more):
-    model = build_model({"name": name, **more}, SCHEMA)
+    model = build_model({"name": name, **ARGUMENTS.get(name, {}), **more}, SCHEMA)
     data = batch(rows)
     params = model.init(jax.random.key(0), data)["params"]
     loss_fn = make_loss_fn(model, TASKS)
     return task_jacobian(loss_fn, params, data, jax.random.key(1), tap=tap(model, params, data))
 
 
-@pytest.mark.parametrize("name", ["mmoe", "cgc", "ple"])
+@pytest.mark.parametrize("name", MIXED)
 def test_one_pass_gives_the_gramian_at_the_experts(name):
     losses, quick = jacobian(name, shared_tap)
     expected_losses, general = jacobian(name, zero_perturbations)
@@ -53,7 +59,7 @@ def test_one_pass_gives_the_gramian_at_the_experts(name):
     )
 
 
-@pytest.mark.parametrize("name", ["mmoe", "cgc", "ple"])
+@pytest.mark.parametrize("name", MIXED)
 def test_a_cut_at_the_features_changes_no_gradient(name):
     """Rows, sums and Gramian are those of the plain Jacobian, for leaves before and after the cut."""
     losses, cut = jacobian(name, task_cut)
@@ -74,7 +80,7 @@ def test_a_cut_at_the_features_changes_no_gradient(name):
     assert all(np.abs(leaf).max() > 0 for leaf in towers)
 
 
-@pytest.mark.parametrize("name", ["shared_bottom", "omoe", "dbmtl2", "single_task"])
+@pytest.mark.parametrize("name", ["shared_bottom", "omoe", "dbmtl2", "single_task", "snr", "cross_stitch"])
 def test_models_without_features_per_task_have_no_cut(name):
     model = build_model({"name": name}, SCHEMA)
     params = model.init(jax.random.key(0), batch())["params"]

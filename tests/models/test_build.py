@@ -68,11 +68,11 @@ def test_any_extractor_goes_with_any_transfer(extractor, transfer, schema, batch
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ("mmeo", r"unknown model 'mmeo' \(did you mean 'mmoe'\?\); expected one of: cgc, dbmtl1"),
+        ("mmeo", r"unknown model 'mmeo' \(did you mean 'mmoe'\?\); expected one of: attention_gate, cgc"),
         ({"name": ["mmoe"]}, r"unknown model \['mmoe'\]"),
         (7, "model 7: expected a name or a mapping"),
         ({"num_experts": 3}, "'name' is missing"),
-        ({"name": "mmoe", "extractor": "snr"}, "unknown extractor 'snr'; expected one of: cgc"),
+        ({"name": "mmoe", "extractor": "moe"}, "unknown extractor 'moe'"),
         ({"name": "mmoe", "transfer": "esmm"}, "unknown transfer 'esmm'; expected one of: bayes"),
         ({"name": "mmoe", "num_expert": 3}, "unknown argument of model 'mmoe': 'num_expert'"),
         ({"name": "mmoe", "num_expert": 3}, r"did you mean 'num_experts'\?"),

@@ -24,6 +24,10 @@ PRIVATE = {
     "dbmtl2": "extractor/gate",
     "cgc": "extractor/level1/task_",
     "ple": "extractor/level1/task_gate|extractor/level2/task_",
+    "attention_gate": "extractor/gate",
+    "dselect_k": "extractor/gate",
+    "snr": "extractor/to_tasks",
+    "cross_stitch": "extractor/stitch",
 }
 
 TAPPED = {
@@ -32,6 +36,9 @@ TAPPED = {
     "mmoe": "extractor/experts/dense0/bias",
     "cgc": "extractor/level1/shared_experts/dense0/bias",
     "ple": "extractor/level2/shared_experts/dense0/bias",
+    "dselect_k": "extractor/experts/dense0/bias",
+    "snr": "extractor/level2/dense0/bias",
+    "cross_stitch": "extractor/dense0/bias",
 }
 
 
@@ -170,7 +177,7 @@ def test_gradient_at_omoes_tap_is_that_of_the_mixture(preset):
 
 @pytest.mark.parametrize("train", [False, True])
 def test_the_tap_changes_nothing(preset, train):
-    for name in ("shared_bottom", "omoe", "mmoe", "ple"):
+    for name in ("shared_bottom", "omoe", "mmoe", "ple", "attention_gate", "dselect_k", "cross_stitch"):
         case = preset(name)
         zeros = zero_perturbations(case.model, case.params, case.batch)
         run = jax.jit(functools.partial(case.model.apply, train=train))

@@ -19,6 +19,8 @@ GATES = {
         "level1/shared_gate": (1, 12),
         "level2/task_gate": (4, 6),
     },
+    "attention_gate": {"gate": (4, 8)},
+    "dselect_k": {"gate": (4, 8)},
 }
 TAPS = {
     "shared_bottom": (12, 113),
@@ -28,6 +30,10 @@ TAPS = {
     "dbmtl2": (8, 12, 16),
     "cgc": (4, 12, 16),
     "ple": (4, 12, 16),
+    "attention_gate": (8, 12, 16),
+    "dselect_k": (8, 12, 16),
+    "snr": (4, 12, 16),
+    "cross_stitch": (4, 12, 113),
 }
 
 
