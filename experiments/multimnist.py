@@ -7,8 +7,8 @@ Data:      MNIST's four IDX files from --manual_dir, or downloaded; training ima
 Methods:   two convolutions and a layer of 50 units, shared or per task; heads of 50 units; five static
            weights; MGDA at the shared layer (MGDA-UB) and at the parameters; PE-LTR with a floor of 0.3 for
            each task: without floors it is MGDA when there are two tasks
-Expected:  test accuracies of 96.4 / 94.9 % for single-task networks, 96.0 / 94.5 for equal weights, 96.1 / 94.5
-           for UWL, 96.2 / 94.2 for MGDA at either place: better on the left digit, worse on the right, and no
+Expected:  test accuracies of 96.4 / 94.9 % (single-task networks), 96.0 / 94.5 (equal weights), 96.1 / 94.5
+           (UWL), 96.2 / 94.2 (MGDA at either place): better on the left digit, worse on the right, and no
            weighting beyond the front of static weights
 Protocol:  Adam for 5 epochs, no dropout; the step is chosen on validation by the mean of both accuracies.
            The paper trains for 100 epochs with dropout of a half, on all training images, and prints
