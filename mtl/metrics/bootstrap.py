@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import stats
 
 from mtl.errors import InputError
 from mtl.metrics.bca import Estimate, bca_ends
@@ -23,19 +24,19 @@ def bootstrap_interval(
     resamples: int = 10_000,
     seed: int = 0,
     statistic: Statistic = np.mean,
+    expanded: bool = False,
 ) -> Estimate:
     """BCa bootstrap interval over seeds, of many columns at once.
 
-    For a paired comparison give the differences. With few seeds the interval is too narrow, and
-    `mean_interval` is the better choice. Measured coverage of the 95 % interval of a mean in per cent
-    (BCa / Student t, 4000 samples each, standard error 0.4):
+    For a paired comparison give the differences. With few seeds the interval is too narrow unless it is
+    `expanded`. Measured coverage of the 95 % interval of a mean in per cent (BCa / expanded / Student t,
+    4000 samples each, standard error 0.4):
 
-    | values      | n = 5   | n = 10  | n = 20  | n = 50  | n = 200 |
-    |-------------|---------|---------|---------|---------|---------|
-    | normal      | 84 / 95 | 89 / 95 | 92 / 94 | 94 / 95 | 96 / 96 |
-    | exponential | 79 / 88 | 88 / 90 | 92 / 92 | 94 / 93 | 95 / 95 |
-    | log-normal  | 74 / 82 | 82 / 83 | 88 / 87 | 90 / 90 | 93 / 92 |
-
+    | values      | n = 5        | n = 10       | n = 20       | n = 50       | n = 200      |
+    |-------------|--------------|--------------|--------------|--------------|--------------|
+    | normal      | 84 / 92 / 95 | 89 / 94 / 95 | 92 / 94 / 94 | 94 / 95 / 95 | 95 / 96 / 96 |
+    | exponential | 80 / 87 / 88 | 88 / 93 / 90 | 92 / 94 / 92 | 94 / 94 / 93 | 95 / 95 / 95 |
+    | log-normal  | 74 / 82 / 82 | 82 / 88 / 83 | 88 / 90 / 87 | 91 / 92 / 90 | 93 / 93 / 92 |
     Args:
       values: `[n, ...]`, one row per seed. A column with a NaN gets a NaN interval, as in
         `mean_interval`.
@@ -43,6 +44,7 @@ def bootstrap_interval(
       resamples: number of bootstrap samples; all columns share them, since a seed is one row.
       seed: of the resampling, so that a report says the same twice.
       statistic: see `bootstrap`.
+      expanded: see `bootstrap`.
 
     Returns:
       The estimate, shaped `[...]`.
@@ -53,7 +55,9 @@ def bootstrap_interval(
     Reference:
       Efron, "Better Bootstrap Confidence Intervals", JASA 82 (1987).
     """
-    return bootstrap(statistic, values, confidence=confidence, resamples=resamples, seed=seed)
+    return bootstrap(
+        statistic, values, confidence=confidence, resamples=resamples, seed=seed, expanded=expanded
+    )
 
 
 def bootstrap(
@@ -63,6 +67,7 @@ def bootstrap(
     confidence: float = 0.95,
     resamples: int = 10_000,
     seed: int = 0,
+    expanded: bool = False,
 ) -> Estimate:
     """BCa bootstrap interval of a statistic of one or several samples.
 
@@ -78,6 +83,8 @@ def bootstrap(
       confidence: coverage in (0, 1).
       resamples: number of bootstrap samples.
       seed: of the resampling.
+      expanded: whether to widen the interval as Student's t does a normal one, for few values: its level
+        is `1 − 2 Φ(−√(n / (n − 1)) t_{n−1}((1 + confidence) / 2))`, with the smallest n.
 
     Returns:
       The estimate, shaped `[...]`. Ends are NaN below two values in a sample; a column is NaN where
@@ -89,12 +96,16 @@ def bootstrap(
         length; `resamples` below 1 or `confidence` outside (0, 1).
 
     Reference:
-      Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 14.
+      Efron & Tibshirani, "An Introduction to the Bootstrap" (1993), chapter 14; for `expanded` Hesterberg,
+      "What Teachers Should Know About the Bootstrap", The American Statistician 69 (2015), who widens the
+      percentile interval so.
     """
     data, columns = _as_columns(samples, paired)
     if resamples < 1:
         raise InputError(f"resamples is {resamples}, expected at least 1")
     sizes = [sample.shape[1] for sample in data]
+    if expanded and min(sizes) > 1 and 0 < confidence < 1:
+        confidence = _expanded(confidence, min(sizes))
     rng = np.random.default_rng(seed)
     draws = [rng.integers(n, size=(resamples, n)) for n in (sizes[:1] if paired else sizes) if n]
     value, low, high = np.full((3, data[0].shape[0]), np.nan)
@@ -114,6 +125,12 @@ def bootstrap(
         low[index], high[index] = bca_ends(value[index], replicates, jackknives, confidence)
     value, low, high = (column.reshape(columns)[()] for column in (value, low, high))
     return Estimate(value, low, high, min(sizes))
+
+
+def _expanded(confidence: float, n: int) -> float:
+    """The level at which a normal interval is as wide as Student's, the spread taken with n − 1."""
+    t = float(stats.t.ppf((1 + confidence) / 2, n - 1))
+    return 1.0 - 2.0 * float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * t))
 
 
 def _as_columns(samples: tuple[ArrayLike, ...], paired: bool) -> tuple[list[np.ndarray], tuple[int, ...]]:

@@ -198,7 +198,7 @@ def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned, weightings: 
         return _evaluate(test["value"], dict(zip(used, arrays, strict=True)), axis)
 
     # The same seed draws the same data for every model, so a resample takes whole seeds.
-    found = bootstrap(formula, *values, paired=True)
+    found = bootstrap(formula, *values, paired=True, expanded=True)
     verdict = judge(found, **bound).verdict
     return ClaimTest(says, verdict, float(found.value), float(found.low), float(found.high), len(common))
 

@@ -142,6 +142,33 @@ def test_beyond_the_pole_of_the_formula_the_ends_are_percentiles():
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
 
 
+def test_an_expanded_interval_of_normal_values_is_nearly_students():
+    """With n values a resampled mean has the spread of the data over n; Student's has that over n − 1."""
+    values = np.random.default_rng(0).normal(size=(8, 200))
+    plain, wide = (metrics.bootstrap_interval(values, expanded=expanded) for expanded in (False, True))
+    student = 2 * stats.t.ppf(0.975, 7) * values.std(axis=0, ddof=1) / np.sqrt(8)
+    ratio = [np.mean((e.high - e.low) / student) for e in (plain, wide)]
+    assert ratio[0] < 0.8
+    assert 0.95 < ratio[1] < 1.1
+
+
+def test_expanding_holds_the_level_better_for_few_values():
+    values = np.random.default_rng(1).normal(size=(5, 2000))
+    covered = []
+    for expanded in (False, True):
+        found = metrics.bootstrap_interval(values, resamples=4000, expanded=expanded)
+        covered.append(np.mean((found.low <= 0) & (found.high >= 0)))
+    assert covered[0] < 0.87
+    assert covered[1] > 0.90
+
+
+def test_expanding_is_nothing_for_many_values():
+    values = np.random.default_rng(2).normal(size=(2000, 3))
+    plain, wide = (metrics.bootstrap_interval(values, expanded=expanded) for expanded in (False, True))
+    np.testing.assert_allclose((wide.high - wide.low) / (plain.high - plain.low), 1.0, atol=0.01)
+    assert np.isnan(metrics.bootstrap_interval(values[:1], expanded=True).low).all()
+
+
 def test_many_columns_take_milliseconds():
     values = RNG.normal(size=(200, 100))
     metrics.bootstrap_interval(values)
