@@ -7,7 +7,7 @@ Methods:   Shared-Bottom with 113 bottom units, OMoE and MMoE with 8 experts of 
            parameters in expert and tower layers; Adam, the learning rate of 1e-4, 1e-3, 1e-2 with the best
            validation error per model and correlation. The paper leaves c, m, α, β, the number of rows, the
            batch size and the number of steps open.
-Expected:  (d) is reproduced, (a) and (c) are not, (b), (e) and (f) are undecided: on test rows OMoE is as
+Expected:  (a) and (c) are not reproduced, the others are undecided, (d) by one part of six: OMoE is as
            good as MMoE at every correlation. The mean training loss does fall with the correlation for every
            model; 10,000 rows read fifty times leave a gap between training and test that hides it. Spreads
            over seeds are those of functions of unequal difficulty.
