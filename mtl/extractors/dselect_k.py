@@ -52,7 +52,7 @@ class DSelectK(nn.Module):
 
         Args:
           x: `[B, D]`.
-          train: whether the selectors' entropy is penalised and gate dropout is on.
+          train: whether gate dropout is on.
 
         Returns:
           `[T, B, H]`.
@@ -70,8 +70,7 @@ class DSelectK(nn.Module):
             self.num_tasks, self.num_experts, self.num_selected, self.dropout_rate, self.dtype, name="gate"
         )
         weights, entropy = gate(x, train=train)
-        if train:
-            self.sow("penalties", "entropy", self.entropy_penalty * entropy)
+        self.sow("penalties", "entropy", self.entropy_penalty * entropy)
         return tap_mixture(self, Mixture(weights, experts))
 
 

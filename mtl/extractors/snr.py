@@ -61,7 +61,7 @@ class SNR(nn.Module):
 
         Args:
           x: `[B, D]`.
-          train: whether connections are sampled, which needs the `dropout` RNG stream, and penalised.
+          train: whether connections are sampled, which needs the `dropout` RNG stream.
 
         Returns:
           `[T, B, H]`.
@@ -88,8 +88,7 @@ class SNR(nn.Module):
             )
             x, connections = route(u, train=train)
             penalty = penalty + (connections if last else jnp.sum(connections) / self.num_tasks)
-        if train:
-            self.sow("penalties", "l0", self.l0_penalty * penalty)
+        self.sow("penalties", "l0", self.l0_penalty * penalty)
         return x
 
 

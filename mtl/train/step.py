@@ -58,7 +58,7 @@ def make_loss_fn(model: MultiTaskModel, tasks: Sequence[Task]) -> Callable[..., 
 
     def loss_fn(params, batch, key, train=True, perturbations=None):
         variables = {"params": params}
-        collections = ["penalties"]
+        collections = ["penalties"] if train else []
         tapped = isinstance(perturbations, TaskTap)
         if tapped:
             variables["task_perturbations"] = perturbations.zeros
