@@ -1,7 +1,7 @@
 """Seesaw: does sharing help one task at the other's expense, and does PLE avoid it?
 
 Command:   python run.py --config=experiments/seesaw.py
-Time:      22 minutes on 2 cores
+Time:      23 minutes on 2 cores that had other work as well
 Data:      MMoE recipe (synthetic, nothing to download), correlations from −0.9 to 1; every seed draws its own
            function and rows
 Methods:   all sharing structures with one-layer experts of 16 units and towers of 8 (PLE has two levels);
