@@ -1,7 +1,7 @@
 """Every weighting where losses differ in scale and tasks conflict, against tuned static weights.
 
 Command:   python run.py --config=experiments/weighting.py
-Time:      about 20 minutes on 2 cores that had other work as well
+Time:      16 minutes on 2 cores that had other work as well
 Data:      MMoE recipe (synthetic, nothing to download), tasks that agree (correlation 0.9) or conflict
            (−0.9); labels are scaled so that the second loss is 1, 30 or 1000 times the first; every seed
            draws its own function and rows
