@@ -20,7 +20,8 @@ def real_files():
 
 @pytest.fixture(scope="module")
 def census(real_files, tmp_path_factory):
-    data_dir = tmp_path_factory.mktemp("prepared")
+    # Where a folder for prepared sets is named, the studies' tests read it too: one preparation serves all.
+    data_dir = os.environ.get("MTL_DATA_DIR") or tmp_path_factory.mktemp("prepared")
     return load("census", tasks=TASKS, data_dir=data_dir, manual_dir=real_files)
 
 

@@ -1,5 +1,6 @@
 """docs/sweeps.md: its studies run as printed, its tables and flags name what is really there."""
 
+import csv
 import json
 import re
 import shlex
@@ -49,7 +50,8 @@ def test_the_dry_run_says_what_the_page_says(capsys):
 
 @pytest.mark.slow
 def test_the_commands_of_one_host_run_as_printed():
-    cut, _, resume = (c for c in COMMANDS if c not in HOSTS)
+    shared, cut, _, resume = (c for c in COMMANDS if c not in HOSTS)
+    assert call(*shared) == 0
     assert call(*cut) == 0
     assert call("--config=my_sweep.py") == 0
     assert call(*resume) == 0
@@ -57,6 +59,13 @@ def test_the_commands_of_one_host_run_as_printed():
     assert (
         Path("runs/small_groups/results.csv").read_bytes() == Path("runs/my_sweep/results.csv").read_bytes()
     )
+    # Shared programs give them up to rounding.
+    assert values("runs/exploration") == pytest.approx(values("runs/my_sweep"), rel=1e-3)
+
+
+def values(folder):
+    with Path(folder, "results.csv").open(newline="") as file:
+        return {tuple(row[:9]): float(row[9]) for row in list(csv.reader(file))[1:]}
 
 
 def test_the_search_runs_as_printed():
