@@ -130,7 +130,8 @@ def bootstrap(
 def _expanded(confidence: float, n: int) -> float:
     """The level at which a normal interval is as wide as Student's, the spread taken with n − 1."""
     t = float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    return 1.0 - 2.0 * float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * t))
+    outside = 2.0 * float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * t))
+    return 1.0 - max(outside, 1e-12)  # of two values so little is left out that 1 − outside rounds to 1
 
 
 def _as_columns(samples: tuple[ArrayLike, ...], paired: bool) -> tuple[list[np.ndarray], tuple[int, ...]]:

@@ -169,6 +169,11 @@ def test_expanding_is_nothing_for_many_values():
     assert np.isnan(metrics.bootstrap_interval(values[:1], expanded=True).low).all()
 
 
+def test_of_two_values_an_expanded_interval_is_all_there_is():
+    found = metrics.bootstrap_interval(np.array([[1.0], [3.0]]), expanded=True)
+    np.testing.assert_array_equal([found.low, found.value, found.high], [[1.0], [2.0], [3.0]])
+
+
 def test_many_columns_take_milliseconds():
     values = RNG.normal(size=(200, 100))
     metrics.bootstrap_interval(values)
