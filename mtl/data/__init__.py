@@ -12,7 +12,7 @@ from typing import Any
 
 from mtl.data.census import census_income
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
-from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema, validate
+from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
 from mtl.data.digits import multi_digits
 from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
@@ -20,6 +20,7 @@ from mtl.errors import InputError, unknown_name
 
 __all__ = [
     "DATASETS",
+    "ROLES",
     "SPLITS",
     "Columns",
     "ConflictProblem",

@@ -8,6 +8,8 @@ from mtl.errors import InputError
 from mtl.tasks import Task, task_graph
 
 SPLITS = ("train", "val", "test")
+ROLES = ("", "user", "item", "context", "refer", "domain")
+"""Roles of id columns; `refer` is the item from which a user came to a feed."""
 
 
 class IdColumn(NamedTuple):
@@ -16,10 +18,21 @@ class IdColumn(NamedTuple):
     Attributes:
       name: column name.
       vocab_size: number of distinct ids, the unseen bucket included.
+      role: what the column describes, one of `ROLES`; "" where it does not matter. Models with a user and an
+        item side read it. A data set has at most one `domain` column; its id 0 is a domain that training
+        has not seen.
+      sequence: name of the sequence, such as a user's last L clicks, of which this column is one position;
+        "" for none. The positions of a sequence are neighbouring columns, the most recent one first, and
+        id 0 is padding.
+      table: name of an earlier id column whose embeddings this column reads, such as the item of a sequence
+        of items; "" for a table of its own.
     """
 
     name: str
     vocab_size: int
+    role: str = ""
+    sequence: str = ""
+    table: str = ""
 
 
 class Schema(NamedTuple):
@@ -37,7 +50,8 @@ class Schema(NamedTuple):
 
 
 Columns = dict[str, np.ndarray]
-"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool`."""
+"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and, where the
+truth is known, `truth [N,T] float32`: the probability of a task's event given what it requires (else NaN)."""
 
 
 class Dataset(NamedTuple):
@@ -68,11 +82,13 @@ def validate(dataset: Dataset) -> Dataset:
 
     Raises:
       InputError: a split is missing or empty, shapes or dtypes disagree with the schema, a number is not
-        finite, an id is outside its vocabulary, a label is outside its task's range, or a task has no row
-        in a split; the message names split, column and row.
+        finite, an id is outside its vocabulary, a label is outside its task's range, an event happened
+        without one that it requires, or a task has no row in a split; the message names split, column and
+        row.
     """
     schema = dataset.schema
     task_graph(schema.tasks)
+    _validate_columns(f"data set {dataset.name!r}", schema.id_columns)
     for split in SPLITS:
         if split not in dataset.splits:
             raise InputError(f"data set {dataset.name!r}: split {split!r} is missing")
@@ -88,6 +104,8 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
     }
     if "mask" in columns:
         widths["mask"] = (len(schema.tasks), np.bool_)
+    if "truth" in columns:
+        widths["truth"] = (len(schema.tasks), np.float32)
     rows = len(columns["labels"]) if "labels" in columns else 0
     if rows == 0:
         raise InputError(f"{where}: is empty; every split needs at least one row")
@@ -126,6 +144,41 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
             raise InputError(
                 f"{where}: row {row}, label {task.name!r} is {label[row]!s}, expected {expected}"
             )
+
+    names = [task.name for task in schema.tasks]
+    for task in schema.tasks:
+        for required in task.requires:
+            both = [names.index(task.name), names.index(required)]
+            live = columns["mask"][:, both].all(axis=1) if "mask" in columns else np.ones(rows, bool)
+            own, other = columns["labels"][:, both].T
+            if (live & (own > other)).any():
+                row = int(np.argmax(live & (own > other)))
+                raise InputError(
+                    f"{where}: row {row}: {task.name!r} is 1 but {required!r}, which it requires, is 0"
+                )
+
+
+def _validate_columns(where: str, columns: tuple[IdColumn, ...]) -> None:
+    """Checks what id columns say of themselves: roles, tables of others, neighbours in a sequence."""
+    earlier: dict[str, int] = {}
+    previous = ""
+    sequences: set[str] = set()
+    for column in columns:
+        if column.role not in ROLES:
+            known = ", ".join(filter(None, ROLES))
+            raise InputError(f"{where}: column {column.name!r} has role {column.role!r}, expected {known}")
+        if column.table and earlier.get(column.table) != column.vocab_size:
+            raise InputError(
+                f"{where}: column {column.name!r} reads the table of {column.table!r}, expected an earlier "
+                f"id column with {column.vocab_size} ids"
+            )
+        if column.sequence and column.sequence != previous and column.sequence in sequences:
+            raise InputError(f"{where}: the columns of sequence {column.sequence!r} are not neighbours")
+        sequences.add(column.sequence)
+        previous, earlier[column.name] = column.sequence, column.vocab_size
+    domains = [column.name for column in columns if column.role == "domain"]
+    if len(domains) > 1:
+        raise InputError(f"{where}: columns {', '.join(domains)} all have role 'domain', expected one")
 
 
 def _first_bad(where: str, names: tuple[str, ...], bad: np.ndarray, values: np.ndarray) -> None:

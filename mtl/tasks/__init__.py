@@ -1,7 +1,7 @@
 """Tasks: what is predicted, on which rows, and at what loss."""
 
 from mtl.tasks.losses import LOSSES, binary_loss, multiclass_loss, squared_loss, task_losses
-from mtl.tasks.task import KINDS, Task, task_graph, topological_order
+from mtl.tasks.task import KINDS, Task, required_tasks, task_graph, topological_order
 
 __all__ = [
     "KINDS",
@@ -9,6 +9,7 @@ __all__ = [
     "Task",
     "binary_loss",
     "multiclass_loss",
+    "required_tasks",
     "squared_loss",
     "task_graph",
     "task_losses",

@@ -18,12 +18,15 @@ class Task(NamedTuple):
         (real label, one output).
       num_classes: K of a multiclass task; ignored otherwise.
       parents: names of the tasks whose outcome this one depends on (edges of the task graph).
+      requires: names of the parents without whose event this task's event cannot happen, such as the click
+        of a purchase; both tasks are binary then.
     """
 
     name: str
     kind: Kind = "binary"
     num_classes: int = 2
     parents: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
 
     @property
     def num_outputs(self) -> int:
@@ -41,10 +44,11 @@ def task_graph(tasks: Sequence[Task]) -> tuple[tuple[int, ...], ...]:
       For each task the positions of its parents, in the order in which they are declared.
 
     Raises:
-      InputError: two tasks share a name, a kind or a parent is unknown, or the graph has a cycle (the
-        message spells it out).
+      InputError: two tasks share a name, a kind or a parent is unknown, a task requires one that is no binary
+        parent of it, or the graph has a cycle (the message spells it out).
     """
     names = [t.name for t in tasks]
+    binary = {t.name for t in tasks if t.kind == "binary"}
     for t in tasks:
         if names.count(t.name) > 1:
             raise InputError(f"task name {t.name!r} appears twice; task names must be unique")
@@ -55,9 +59,34 @@ def task_graph(tasks: Sequence[Task]) -> tuple[tuple[int, ...], ...]:
                 raise InputError(
                     f"task {t.name!r}: parent {parent!r} is not a task; tasks are {', '.join(names)}"
                 )
+        for required in t.requires:
+            if required not in t.parents:
+                raise InputError(
+                    f"task {t.name!r} requires {required!r}, which is not among its parents "
+                    f"({', '.join(t.parents) or 'none'}); add it to parents"
+                )
+            if not {t.name, required} <= binary:
+                raise InputError(f"task {t.name!r} requires {required!r}; both must be binary")
     parents = tuple(tuple(names.index(p) for p in t.parents) for t in tasks)
     topological_order(parents, names)
     return parents
+
+
+def required_tasks(tasks: Sequence[Task]) -> tuple[tuple[int, ...], ...]:
+    """Finds the events that a task's event implies: those that it requires, and what these require.
+
+    Args:
+      tasks: T tasks, of a sound graph.
+
+    Returns:
+      For each task the positions of all tasks that it requires, directly or through others, in rising order.
+    """
+    names = [t.name for t in tasks]
+    direct = [{names.index(r) for r in t.requires} for t in tasks]
+    closed: dict[int, set[int]] = {}
+    for t in topological_order([sorted(d) for d in direct], names):
+        closed[t] = direct[t].union(*(closed[r] for r in direct[t]))
+    return tuple(tuple(sorted(closed[t])) for t in range(len(tasks)))
 
 
 def topological_order(

@@ -76,3 +76,36 @@ def test_a_missing_split_is_named():
     del given.splits["test"]
     with pytest.raises(InputError, match="split 'test' is missing"):
         validate(given)
+
+
+@pytest.mark.parametrize(
+    "ids, expected",
+    [
+        ((IdColumn("a", 2, "users"),), "column 'a' has role 'users', expected user, item, context"),
+        ((IdColumn("a", 2), IdColumn("b", 3, table="a")), "'b' reads the table of 'a', expected an earlier"),
+        ((IdColumn("b", 2, table="a"), IdColumn("a", 2)), "'b' reads the table of 'a', expected an earlier"),
+        (
+            (IdColumn("a", 2, sequence="s"), IdColumn("b", 2), IdColumn("c", 2, sequence="s")),
+            "columns of sequence 's' are not neighbours",
+        ),
+        ((IdColumn("a", 2, "domain"), IdColumn("b", 2, "domain")), "a, b all have role 'domain'"),
+    ],
+)
+def test_what_id_columns_say_of_themselves_is_checked(ids, expected):
+    wrong = dataset()
+    wrong = wrong._replace(schema=wrong.schema._replace(id_columns=ids))
+    with pytest.raises(InputError, match=expected):
+        validate(wrong)
+
+
+def test_an_event_needs_the_events_that_it_requires():
+    schema = Schema((), ("x",), (Task("click"), Task("buy", parents=("click",), requires=("click",))))
+    split = {
+        "ids": np.zeros((3, 0), np.int32),
+        "numeric": np.ones((3, 1), np.float32),
+        "labels": np.array([[1, 1], [0, 0], [0, 1]], np.float32),
+    }
+    with pytest.raises(InputError, match="row 2: 'buy' is 1 but 'click', which it requires, is 0"):
+        validate(Dataset("tiny", schema, dict.fromkeys(("train", "val", "test"), split), {}))
+    split["mask"] = np.array([[1, 1], [1, 1], [1, 0]], bool)
+    validate(Dataset("tiny", schema, dict.fromkeys(("train", "val", "test"), split), {}))

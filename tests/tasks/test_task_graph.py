@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtl.errors import InputError
-from mtl.tasks import Task, task_graph, topological_order
+from mtl.tasks import Task, required_tasks, task_graph, topological_order
 
 
 @st.composite
@@ -84,3 +84,25 @@ def test_the_number_of_outputs():
     assert Task("a").num_outputs == 1
     assert Task("a", "multiclass", 7).num_outputs == 7
     assert Task("a", "regression", 7).num_outputs == 1
+
+
+def test_required_events_are_followed_to_the_start():
+    tasks = [
+        Task("buy", parents=("cart",), requires=("cart",)),
+        Task("click"),
+        Task("cart", parents=("click",), requires=("click",)),
+        Task("share", parents=("cart", "click"), requires=("click",)),
+    ]
+    assert required_tasks(tasks) == ((1, 2), (), (1,), (1,))
+
+
+@pytest.mark.parametrize(
+    "task, expected",
+    [
+        (Task("buy", requires=("click",)), "'buy' requires 'click', which is not among its parents"),
+        (Task("time", "regression", parents=("click",), requires=("click",)), "both must be binary"),
+    ],
+)
+def test_only_binary_parents_can_be_required(task, expected):
+    with pytest.raises(InputError, match=expected):
+        task_graph([Task("click"), task])
