@@ -50,8 +50,8 @@ class Schema(NamedTuple):
 
 
 Columns = dict[str, np.ndarray]
-"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and, where the
-truth is known, `truth [N,T] float32`: the probability of a task's event given what it requires (else NaN)."""
+"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and, where
+the truth is known, `truth [N,T] float32`: the probability of a task's event given those it requires, else NaN."""
 
 
 class Dataset(NamedTuple):
@@ -149,10 +149,12 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
     for task in schema.tasks:
         for required in task.requires:
             both = [names.index(task.name), names.index(required)]
-            live = columns["mask"][:, both].all(axis=1) if "mask" in columns else np.ones(rows, bool)
             own, other = columns["labels"][:, both].T
-            if (live & (own > other)).any():
-                row = int(np.argmax(live & (own > other)))
+            bad = own > other
+            if "mask" in columns:
+                bad &= columns["mask"][:, both].all(axis=1)
+            if bad.any():
+                row = int(np.argmax(bad))
                 raise InputError(
                     f"{where}: row {row}: {task.name!r} is 1 but {required!r}, which it requires, is 0"
                 )
