@@ -50,8 +50,8 @@ class Schema(NamedTuple):
 
 
 Columns = dict[str, np.ndarray]
-"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and, where
-the truth is known, `truth [N,T] float32`: the probability of a task's event given those it requires, else NaN."""
+"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and
+`truth [N,T] float32`, where it is known: the probability of a task's event given those it requires, else NaN."""
 
 
 class Dataset(NamedTuple):
