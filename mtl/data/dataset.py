@@ -51,7 +51,7 @@ class Schema(NamedTuple):
 
 Columns = dict[str, np.ndarray]
 """`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and
-`truth [N,T] float32`, where it is known: the probability of a task's event given those it requires, else NaN."""
+`truth [N,T] float32`, the true probability of a task's event given those it requires (NaN where unknown)."""
 
 
 class Dataset(NamedTuple):
