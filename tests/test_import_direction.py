@@ -21,8 +21,11 @@ ALLOWED = {
     "data": {"errors", "progress", "tasks", "third_party", "types"},
     "layers": {"tasks", "types"},
     "extractors": {"errors", "layers", "types"},
-    "transfers": {"layers", "types"},
-    "models": {"data", "errors", "extractors", "jacobian", "layers", "tasks", "transfers", "types"},
+    "side_towers": {"data", "errors", "layers", "types"},
+    "transfers": {"errors", "layers", "tasks", "types"},
+    "models": {
+        *("data", "errors", "extractors", "jacobian", "layers", "side_towers", "tasks", "transfers", "types"),
+    },
     "weightings": {"errors", "jacobian", "solvers", "types"},
     "train": {
         *("compilation", "errors", "jacobian", "metrics", "models", "ownership", "progress", "tasks"),

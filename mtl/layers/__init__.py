@@ -19,9 +19,11 @@ from mtl.layers.gate import (
 )
 from mtl.layers.head import Heads
 from mtl.layers.mlp import StackedMLP
+from mtl.layers.ncf import NCF
 from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
 
 __all__ = [
+    "NCF",
     "POLARISED",
     "RELU_GAIN",
     "CGCLevel",

@@ -16,9 +16,11 @@ class Heads(nn.Module):
 
     Attributes:
       num_outputs: K_t of each of T tasks.
+      use_bias: whether to add b.
     """
 
     num_outputs: tuple[int, ...]
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, h: Array) -> Array:
@@ -31,6 +33,6 @@ class Heads(nn.Module):
           `[T, B, K_max]` float32.
         """
         widest = max(self.num_outputs)
-        outputs = StackedDense((len(self.num_outputs),), widest, name="dense")(h)
+        outputs = StackedDense((len(self.num_outputs),), widest, use_bias=self.use_bias, name="dense")(h)
         used = np.arange(widest) < np.array(self.num_outputs)[:, None]
         return outputs if used.all() else jnp.where(used[:, None, :], outputs, 0.0)

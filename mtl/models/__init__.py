@@ -2,7 +2,7 @@
 
 from mtl.models.build import PRESETS, build_model, model_arguments
 from mtl.models.encoders import ENCODERS
-from mtl.models.model import MultiTaskModel
+from mtl.models.model import MultiTaskModel, initial_variables
 from mtl.models.probe import gate_diagnostics, shared_tap, task_cut, zero_perturbations
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "MultiTaskModel",
     "build_model",
     "gate_diagnostics",
+    "initial_variables",
     "model_arguments",
     "shared_tap",
     "task_cut",

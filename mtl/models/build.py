@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,13 +15,14 @@ from mtl.extractors import EXTRACTORS, SingleTask
 from mtl.layers import StackedMLP
 from mtl.models.encoders import ENCODERS
 from mtl.models.model import MultiTaskModel
-from mtl.tasks import task_graph
+from mtl.side_towers import SIDE_TOWERS
+from mtl.tasks import required_tasks, task_graph
 from mtl.transfers import TRANSFERS
 
 if TYPE_CHECKING:  # Only for the annotation: models run without the data sets' dependencies.
     from mtl.data import Schema
 
-PRESETS: dict[str, dict[str, str]] = {
+PRESETS: dict[str, dict[str, Any]] = {
     "single_task": {"extractor": "single_task", "transfer": "independent"},
     "shared_bottom": {"extractor": "shared_bottom", "transfer": "independent"},
     "omoe": {"extractor": "omoe", "transfer": "independent"},
@@ -34,14 +35,26 @@ PRESETS: dict[str, dict[str, str]] = {
     "cross_stitch": {"extractor": "cross_stitch", "transfer": "independent"},
     "dbmtl1": {"extractor": "shared_bottom", "transfer": "bayesian"},
     "dbmtl2": {"extractor": "mmoe", "transfer": "bayesian"},
+    "clicks_only": {"extractor": "single_task", "transfer": "product", "supervise": "conditional"},
+    "esmm": {"extractor": "shared_bottom", "transfer": "product"},
+    "esm2": {"extractor": "shared_bottom", "transfer": "esm2"},
+    "kl_bound": {"extractor": "shared_bottom", "transfer": "kl_bound"},
+    "aitm": {"extractor": "shared_bottom", "transfer": "ait"},
+    "ple_ait": {"extractor": "ple", "transfer": "ait"},
+    "nmtr": {"encoder": "ncf", "extractor": "shared_bottom", "transfer": "cascade"},
+    "feed_output": {"extractor": "shared_bottom", "transfer": "feed_output"},
 }
+"""The parts of published models, and arguments that they set; a spec's own come first."""
 
 DEFAULT_ENCODER = "columns"
 
 _DROPOUT = {"encoder_dropout": float, "tower_dropout": float}
 """Fields of `MultiTaskModel` itself that a spec may set, and their types."""
 
-_FROM_SCHEMA = ("num_tasks", "num_outputs", "parents", "dtype", "parent", "name")
+_FROM_SCHEMA = (
+    *("num_tasks", "num_outputs", "num_domains", "parents", "requires", "kinds", "dtype"),
+    *("parent", "name"),
+)
 """Fields that the schema, `dtype` or Linen fills; a spec cannot set them."""
 
 
@@ -53,8 +66,9 @@ def build_model(
     Args:
       spec: a key of `PRESETS`, or a mapping with that key as `name` and arguments: `encoder` (a key of
         `ENCODERS`, by default `columns`) and its arguments, such as `embedding_dim`; `encoder_dropout` and
-        `tower_dropout`, see `MultiTaskModel`; `tower_features` (may be empty); any field of the extractor and
-        of the transfer; and `extractor` or `transfer` to replace the preset's. Lists are taken for tuples.
+        `tower_dropout`, see `MultiTaskModel`; `tower_features` (may be empty); any field of the extractor, of
+        the transfer and of the side tower; and `extractor`, `transfer` or `side_tower` to replace the
+        preset's. Lists are taken for tuples.
       schema: columns and tasks.
       dtype: dtype of the computation, float32 or bfloat16; parameters and outputs are float32.
 
@@ -63,51 +77,95 @@ def build_model(
 
     Raises:
       InputError: a name or an argument is unknown, a value has the wrong type or range, the dtype is
-        another, the schema has no feature, none that suits the encoder, or no task, or its task graph is not
-        sound.
+        another, the schema has no feature, none that suits the encoder, or no task, its task graph is not
+        sound, or it lacks the scenarios or required tasks that a part reads.
     """
     arguments = _as_dict(spec)
-    preset = arguments.pop("name")
-    parts = {**_look_up("model", preset, PRESETS)}
-    parts |= {part: arguments.pop(part) for part in parts if part in arguments}
-    encoder = _look_up("encoder", arguments.pop("encoder", DEFAULT_ENCODER), ENCODERS)
-    extractor = _look_up("extractor", parts["extractor"], EXTRACTORS)
-    transfer = _look_up("transfer", parts["transfer"], TRANSFERS)
-    fields = _fields(encoder, extractor, transfer)
+    preset = arguments["name"]
+    parts, arguments = _parts(arguments)
+    fields = _fields(parts)
     for key, value in arguments.items():
         if key not in fields:
-            known = ("encoder", "extractor", "transfer", *fields)
-            raise unknown_name(f"argument of model {preset!r}:", key, known)
+            raise unknown_name(f"argument of model {preset!r}:", key, (*_AXES, *fields))
         arguments[key] = _checked(f"model {preset!r}: {key}", fields[key], value, key)
 
     if dtype not in ("float32", "bfloat16", jnp.float32, jnp.bfloat16):
         raise InputError(f"dtype is {dtype!r}, expected float32 or bfloat16")
-    num_tasks = len(schema.tasks)
-    if num_tasks == 0:
+    if not schema.tasks:
         raise InputError("the schema has no task; a model needs at least one")
     if not schema.id_columns and not schema.numeric_columns:
         raise InputError("the schema has neither id nor numeric columns; a model needs a feature")
+    given = _given(schema, dtype)
+    domains = [c for c, column in enumerate(schema.id_columns) if column.role == "domain"]
+    made: dict[str, Any] = {}
+    for axis, part in parts.items():
+        if part is None:
+            continue
+        if axis == "encoder":
+            stack = (len(schema.tasks),) if parts["extractor"] is SingleTask else ()
+            made[axis] = part(schema, stack, dtype, **_chosen(arguments, _parameters(part)))
+        elif axis == "side_tower":
+            made[axis] = part(schema, dtype, **_chosen(arguments, _parameters(part)))
+        else:
+            names = {f.name for f in dataclasses.fields(part)}
+            if "num_domains" in names and not domains:
+                raise InputError(
+                    f"model {preset!r}: {axis} {part.__name__} reads scenarios, but the data set has no id "
+                    "column with role 'domain'; choose another model or data set"
+                )
+            if getattr(part, "NEEDS_REQUIRED", False) and len(schema.tasks) > 1:
+                _check_requires(f"model {preset!r}: {axis} {part.__name__}", schema)
+            made[axis] = part(**_chosen(given, names), **_chosen(arguments, _settable(part)))
     return MultiTaskModel(
-        encoder=encoder(
-            schema,
-            (num_tasks,) if extractor is SingleTask else (),
-            dtype,
-            **_chosen(arguments, _parameters(encoder)),
-        ),
-        extractor=extractor(num_tasks=num_tasks, dtype=dtype, **_chosen(arguments, _settable(extractor))),
-        towers=StackedMLP((num_tasks,), arguments.get("tower_features", (8,)), dtype),
-        transfer=transfer(
-            parents=task_graph(schema.tasks),
-            num_outputs=tuple(task.num_outputs for task in schema.tasks),
-            dtype=dtype,
-            **_chosen(arguments, _settable(transfer)),
-        ),
+        towers=StackedMLP((len(schema.tasks),), arguments.get("tower_features", (8,)), dtype),
+        domain_column=domains[0] if domains else None,
+        **made,
         **_chosen(arguments, _DROPOUT),
     )
 
 
+def _given(schema: "Schema", dtype: DTypeLike) -> dict[str, Any]:
+    """What the schema fills in, of which a part takes the fields that it has."""
+    domains = [column.vocab_size for column in schema.id_columns if column.role == "domain"]
+    return {
+        "num_tasks": len(schema.tasks),
+        "num_outputs": tuple(task.num_outputs for task in schema.tasks),
+        "num_domains": domains[0] if domains else 0,
+        "parents": task_graph(schema.tasks),
+        "requires": required_tasks(schema.tasks),
+        "kinds": tuple(task.kind for task in schema.tasks),
+        "dtype": dtype,
+    }
+
+
+def _check_requires(where: str, schema: "Schema") -> None:
+    if not any(task.requires for task in schema.tasks):
+        raise InputError(
+            f"{where} multiplies the probabilities of events that imply each other, but no task of the data "
+            "set requires another; choose another transfer, such as 'bayesian'"
+        )
+
+
+_AXES: dict[str, Mapping[str, Any]] = {
+    "encoder": ENCODERS,
+    "extractor": EXTRACTORS,
+    "transfer": TRANSFERS,
+    "side_tower": SIDE_TOWERS,
+}
+"""The parts of a model that a spec may replace."""
+
+
+def _parts(arguments: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Splits a spec into the model's parts and the arguments, the preset's own included."""
+    rest = dict(arguments)
+    row = {"encoder": DEFAULT_ENCODER, "side_tower": "none"}
+    row |= _look_up("model", rest.pop("name"), PRESETS) | rest
+    names = {axis: row.pop(axis) for axis in _AXES}
+    return {axis: _look_up(axis.replace("_", " "), names[axis], _AXES[axis]) for axis in _AXES}, row
+
+
 def model_arguments(spec: str | Mapping[str, Any]) -> frozenset[str]:
-    """The arguments that a model takes besides `extractor` and `transfer`, `encoder` among them.
+    """The arguments that a model takes besides `extractor`, `transfer` and `side_tower`.
 
     Args:
       spec: as for `build_model`.
@@ -116,27 +174,18 @@ def model_arguments(spec: str | Mapping[str, Any]) -> frozenset[str]:
       Their names.
 
     Raises:
-      InputError: the preset, encoder, extractor or transfer is unknown.
+      InputError: the preset, encoder, extractor, transfer or side tower is unknown.
     """
-    arguments = _as_dict(spec)
-    parts = _look_up("model", arguments["name"], PRESETS)
-    encoder = _look_up("encoder", arguments.get("encoder", DEFAULT_ENCODER), ENCODERS)
-    extractor = _look_up("extractor", arguments.get("extractor", parts["extractor"]), EXTRACTORS)
-    transfer = _look_up("transfer", arguments.get("transfer", parts["transfer"]), TRANSFERS)
-    return frozenset({"encoder", *_fields(encoder, extractor, transfer)})
+    parts, _ = _parts(_as_dict(spec))
+    return frozenset({"encoder", *_fields(parts)})
 
 
-def _fields(
-    encoder: Callable[..., nn.Module], extractor: type[nn.Module], transfer: type[nn.Module]
-) -> dict[str, Any]:
+def _fields(parts: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a model and their types, the names of its parts aside."""
-    return {
-        **_parameters(encoder),
-        **_DROPOUT,
-        "tower_features": tuple[int, ...],
-        **_settable(extractor),
-        **_settable(transfer),
-    }
+    fields = {**_parameters(parts["encoder"]), **_DROPOUT, "tower_features": tuple[int, ...]}
+    if parts["side_tower"] is not None:
+        fields |= _parameters(parts["side_tower"])
+    return fields | _settable(parts["extractor"]) | _settable(parts["transfer"])
 
 
 def _as_dict(spec: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -162,10 +211,10 @@ def _settable(module: type[nn.Module]) -> dict[str, Any]:
     return {f.name: f.type for f in dataclasses.fields(module) if f.name not in _FROM_SCHEMA}
 
 
-def _parameters(encoder: Callable[..., nn.Module]) -> dict[str, Any]:
-    """The arguments of an encoder that a spec may set, and their types."""
-    _, _, _, *own = inspect.signature(encoder).parameters.values()
-    return {parameter.name: parameter.annotation for parameter in own}
+def _parameters(factory: Callable[..., nn.Module]) -> dict[str, Any]:
+    """The arguments of an encoder or side tower that a spec may set, and their types: those with defaults."""
+    own = inspect.signature(factory).parameters.values()
+    return {p.name: p.annotation for p in own if p.default is not inspect.Parameter.empty}
 
 
 def _chosen(arguments: dict[str, Any], names: Any) -> dict[str, Any]:
@@ -177,6 +226,10 @@ def _checked(where: str, kind: Any, value: Any, key: str) -> Any:
     if kind is bool:
         if not isinstance(value, bool):
             raise InputError(f"{where} is {value!r}, expected true or false")
+        return value
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise InputError(f"{where} is {value!r}, expected one of: {', '.join(get_args(kind))}")
         return value
     if kind is float:
         if not _is_rate(value):

@@ -9,13 +9,13 @@ with `(ids, numeric, rows=)`.
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
 from jax.typing import DTypeLike
 
 from mtl.errors import InputError
-from mtl.layers import Encoder
+from mtl.layers import NCF, Encoder
 from mtl.layers.lenet import LEAST_SIDE, LeNet
 
 if TYPE_CHECKING:  # Only for the annotation: models run without the data sets' dependencies.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # Only for the annotation: models run without the data sets' 
 
 
 def columns(schema: "Schema", stack: tuple[int, ...], dtype: DTypeLike, embedding_dim: int = 8) -> nn.Module:
-    """Makes the encoder of tables: embeddings of ids beside the numbers.
+    """Makes the encoder of tables: embeddings of ids, sequences averaged, beside the numbers.
 
     Args:
       schema: the columns.
@@ -35,7 +35,22 @@ def columns(schema: "Schema", stack: tuple[int, ...], dtype: DTypeLike, embeddin
       The module.
     """
     vocab_sizes = tuple(column.vocab_size for column in schema.id_columns)
-    return Encoder(vocab_sizes, embedding_dim, stack, dtype)
+    return Encoder(vocab_sizes, embedding_dim, stack, dtype, table_owners(schema), sequence_numbers(schema))
+
+
+def table_owners(schema: "Schema") -> tuple[int, ...] | None:
+    """Returns for each id column the column whose table it reads; None where each has its own."""
+    names = [column.name for column in schema.id_columns]
+    owners = tuple(names.index(column.table or column.name) for column in schema.id_columns)
+    return None if owners == tuple(range(len(names))) else owners
+
+
+def sequence_numbers(schema: "Schema") -> tuple[int, ...] | None:
+    """Returns for each id column the number of its sequence, −1 for none; None where there are none."""
+    names = list(dict.fromkeys(column.sequence for column in schema.id_columns if column.sequence))
+    if not names:
+        return None
+    return tuple(names.index(c.sequence) if c.sequence else -1 for c in schema.id_columns)
 
 
 def lenet(schema: "Schema", stack: tuple[int, ...], dtype: DTypeLike) -> nn.Module:
@@ -62,4 +77,43 @@ def lenet(schema: "Schema", stack: tuple[int, ...], dtype: DTypeLike) -> nn.Modu
     return LeNet(stack, dtype)
 
 
-ENCODERS: dict[str, Callable[..., nn.Module]] = {"columns": columns, "lenet": lenet}
+def ncf(
+    schema: "Schema",
+    stack: tuple[int, ...],
+    dtype: DTypeLike,
+    embedding_dim: int = 8,
+    interaction: Literal["gmf", "mlp", "neumf"] = "neumf",
+    interaction_features: tuple[int, ...] = (16, 8),
+) -> nn.Module:
+    """Makes the encoder of neural collaborative filtering: the interaction of user and item.
+
+    Args:
+      schema: the columns, some with the role `user` and some with `item`; the others are not read.
+      stack: see `ENCODERS`.
+      dtype: dtype of the features.
+      embedding_dim: length of an embedding.
+      interaction: `gmf` (p ⊙ q), `mlp` (a network of [p ; q]) or `neumf` (both, with embeddings of their
+        own).
+      interaction_features: units of each layer of that network.
+
+    Returns:
+      The module.
+
+    Raises:
+      InputError: there is no user or no item column.
+    """
+    users, items = (
+        tuple(i for i, column in enumerate(schema.id_columns) if column.role == role and not column.sequence)
+        for role in ("user", "item")
+    )
+    if not users or not items:
+        raise InputError(
+            "encoder 'ncf' reads id columns with the roles 'user' and 'item', but the data set has "
+            f"{len(users)} and {len(items)}; use encoder='columns'"
+        )
+    vocab_sizes = tuple(column.vocab_size for column in schema.id_columns)
+    tables = Encoder(vocab_sizes, embedding_dim, stack, dtype, table_owners(schema))
+    return NCF(tables, users, items, interaction, interaction_features)
+
+
+ENCODERS: dict[str, Callable[..., nn.Module]] = {"columns": columns, "lenet": lenet, "ncf": ncf}

@@ -1,31 +1,40 @@
-"""The one model: encoder, extractor, towers and transfer in sequence."""
+"""The one model: encoder, extractor, towers and transfer in sequence, with a side tower if wanted."""
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 
 from mtl.types import Array, Batch
 
+RUNNING = ("batch_stats",)
+"""Collections that training carries from step to step and serving reads."""
+
 
 class MultiTaskModel(nn.Module):
-    """A multi-task network, `transfer(towers(extractor(encoder(batch))))`.
+    """A multi-task network, `transfer(towers(extractor(encoder(batch)))) + side_tower(batch)`.
 
-    Parameters live under `encoder`, `extractor`, `towers` and `transfer`. Where the parts are stacked,
-    the leading axis of a parameter tells tasks or experts apart.
+    Parameters live under `encoder`, `extractor`, `towers`, `transfer` and `side_tower`. Where the parts are
+    stacked, the leading axis of a parameter tells tasks or experts apart.
 
     Attributes:
       encoder: `(ids, numeric, rows=)`, raw columns → `x [B, D]`, or `[T, B, D]` where each task has its own.
-      extractor: `(x, train=) → [T, B, H]`; its method `common`, where it has one, `→ [B, H]`.
+      extractor: `(x, train=) → [T, B, H]`; its method `common`, where it has one, `→ [B, H]`. One with a
+        field `num_domains` is also given `domain=`, the rows' scenarios `[B]`.
       towers: `[T, B, H]` or `[B, H] → [T, B, H']`.
-      transfer: `[T, B, H'] → [T, B, K_max]`.
+      transfer: `(h [T, B, H'], train=) → [T, B, K_max]`.
+      side_tower: `(x, ids, rows, train=) → [T, B, K_max]`, what is added to the outputs; None for nothing.
+      domain_column: position of the scenarios among the id columns; None where there are none.
       encoder_dropout: share of the encoder's features that training sets to 0; the others grow to make up.
       tower_dropout: likewise of the towers' outputs.
     """
 
-    encoder: Callable[..., Array]
+    encoder: Any
     extractor: Callable[..., Array]
     towers: Callable[..., Array]
-    transfer: Callable[..., Array]
+    transfer: Any
+    side_tower: Callable[..., Array] | None = None
+    domain_column: int | None = None
     encoder_dropout: float = 0.0
     tower_dropout: float = 0.0
 
@@ -43,9 +52,32 @@ class MultiTaskModel(nn.Module):
           `[T, B, K_max]` float32: logits or, for regression, values; task t uses the first K_t outputs,
           the others are 0.
         """
+        if rows is None and self.side_tower is not None:
+            rows = self.encoder.look_up(batch["ids"])
         x = self.encoder(batch["ids"], batch["numeric"], rows=rows)
         x = nn.Dropout(self.encoder_dropout)(x, deterministic=not train)
         # One copy of features that all tasks get alike makes a training step 2 to 5 times as fast.
         extract = getattr(self.extractor, "common", self.extractor)
-        h = self.towers(extract(x, train=train))
-        return self.transfer(nn.Dropout(self.tower_dropout)(h, deterministic=not train))
+        scenario: dict[str, Any] = {}
+        if hasattr(self.extractor, "num_domains"):
+            scenario["domain"] = batch["ids"][:, self.domain_column]
+        h = self.towers(extract(x, train=train, **scenario))
+        outputs = self.transfer(nn.Dropout(self.tower_dropout)(h, deterministic=not train), train=train)
+        if self.side_tower is None:
+            return outputs
+        return outputs + self.side_tower(x, batch["ids"], rows, train=train)
+
+
+def initial_variables(model: MultiTaskModel, keys: Any, batch: Batch) -> dict[str, Any]:
+    """Draws a model's parameters.
+
+    Args:
+      model: the model.
+      keys: a key, or keys by stream, as `model.init` takes them.
+      batch: rows, of which the shapes matter.
+
+    Returns:
+      `params`, and the collections of running statistics where the model has any.
+    """
+    variables = model.init(keys, batch)
+    return {name: variables[name] for name in ("params", *RUNNING) if name in variables}

@@ -1,5 +1,7 @@
 """Looking into a model: its gates' statistics, and its tap."""
 
+from collections.abc import Mapping
+
 import flax
 import jax
 import jax.numpy as jnp
@@ -12,12 +14,14 @@ from mtl.transfers import Independent
 from mtl.types import Array, Batch, PyTree
 
 
-def gate_diagnostics(model: MultiTaskModel, params: PyTree, batch: Batch) -> dict[str, dict[str, Array]]:
+def gate_diagnostics(
+    model: MultiTaskModel, variables: Mapping[str, PyTree], batch: Batch
+) -> dict[str, dict[str, Array]]:
     """Measures every gate of a model on a batch, in one forward pass without dropout.
 
     Args:
       model: the model.
-      params: its parameters.
+      variables: its parameters and, where it has any, running statistics.
       batch: B rows.
 
     Returns:
@@ -25,7 +29,7 @@ def gate_diagnostics(model: MultiTaskModel, params: PyTree, batch: Batch) -> dic
       `mtl.layers.gate_statistics`, whose leading axis is T for gates per task and 1 for a single gate.
       Empty for a model without gates.
     """
-    _, state = model.apply({"params": params}, batch, mutable=["diagnostics"])
+    _, state = model.apply(variables, batch, mutable=["diagnostics"])
     gates: dict[str, dict[str, Array]] = {}
     for path, value in flax.traverse_util.flatten_dict(state.get("diagnostics", {})).items():
         gate = "/".join(path[:-1]).removeprefix("extractor/")
@@ -34,7 +38,12 @@ def gate_diagnostics(model: MultiTaskModel, params: PyTree, batch: Batch) -> dic
 
 
 def zero_perturbations(
-    model: MultiTaskModel, params: PyTree, batch: Batch, *, rows: Array | None = None
+    model: MultiTaskModel,
+    params: PyTree,
+    batch: Batch,
+    *,
+    rows: Array | None = None,
+    stats: PyTree | None = None,
 ) -> PyTree:
     """Makes the zeros that, added at the tap, receive the gradients at the representation.
 
@@ -46,6 +55,7 @@ def zero_perturbations(
       params: its parameters.
       batch: B rows; a perturbation has the batch's size.
       rows: rows gathered beforehand, when `params` has no tables.
+      stats: the model's running statistics, where it has any.
 
     Returns:
       The collection `perturbations`, all zeros.
@@ -54,7 +64,9 @@ def zero_perturbations(
       InputError: the model shares no representation, so that it has no tap.
     """
     shapes = jax.eval_shape(
-        lambda: model.apply({"params": params}, batch, rows=rows, mutable=["perturbations"])[1]
+        lambda: model.apply({"params": params, **(stats or {})}, batch, rows=rows, mutable=["perturbations"])[
+            1
+        ]
     )
     if "perturbations" not in shapes:
         raise InputError(
@@ -64,7 +76,9 @@ def zero_perturbations(
     return _zeros_by_row(shapes["perturbations"], batch)
 
 
-def shared_tap(model: MultiTaskModel, params: PyTree, batch: Batch) -> PyTree | TaskTap:
+def shared_tap(
+    model: MultiTaskModel, params: PyTree, batch: Batch, stats: PyTree | None = None
+) -> PyTree | TaskTap:
     """Makes the cheapest tap that reads gradients at the shared representation.
 
     Where tasks read the shared experts through mixtures of their own, and no task reads another task's,
@@ -75,6 +89,7 @@ def shared_tap(model: MultiTaskModel, params: PyTree, batch: Batch) -> PyTree | 
       model: the model.
       params: its parameters.
       batch: B rows.
+      stats: its running statistics, where it has any.
 
     Returns:
       The `tap` for `task_jacobian`.
@@ -82,7 +97,7 @@ def shared_tap(model: MultiTaskModel, params: PyTree, batch: Batch) -> PyTree | 
     Raises:
       InputError: the model shares no representation, so that it has no tap.
     """
-    zeros = zero_perturbations(model, params, batch)
+    zeros = zero_perturbations(model, params, batch, stats=stats)
     cut = task_cut(model, params, batch)
     return zeros if cut is None else cut
 
@@ -101,7 +116,7 @@ def task_cut(model: MultiTaskModel, params: PyTree, batch: Batch) -> TaskTap | N
       The `tap` for `task_jacobian` of a loss function `(params, batch, key)`; None where tasks read one
       common tensor, or each other's features.
     """
-    if not isinstance(model.transfer, Independent):
+    if not isinstance(model.transfer, Independent) or model.side_tower is not None:
         return None
     shapes = jax.eval_shape(lambda: model.apply({"params": params}, batch, mutable=["task_perturbations"])[1])
     if "task_perturbations" not in shapes:

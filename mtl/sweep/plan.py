@@ -13,7 +13,14 @@ from mtl import weightings
 from mtl.data import Columns, Dataset
 from mtl.errors import InputError, unknown_name
 from mtl.extractors import SingleTask
-from mtl.models import PRESETS, MultiTaskModel, build_model, model_arguments, zero_perturbations
+from mtl.models import (
+    PRESETS,
+    MultiTaskModel,
+    build_model,
+    initial_variables,
+    model_arguments,
+    zero_perturbations,
+)
 from mtl.sweep.config import Spec, hparams, label, without_label
 from mtl.sweep.grid import grid
 from mtl.sweep.sources import Load, Source, load_sources, loader
@@ -240,7 +247,7 @@ def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> I
     """Cuts runs into groups by their number and by the memory of their states and data sets."""
     row: Any = {name: column[:1] for name, column in sample[0].splits["train"].items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    params = jax.tree.leaves(jax.eval_shape(model.init, keys, row)["params"])
+    params = jax.tree.leaves(jax.eval_shape(functools.partial(initial_variables, model), keys, row))
     # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
     state = 7 * 4 * sum(x.size for x in params)
     data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
@@ -313,15 +320,17 @@ def _check_taps(
         if w is None or not weightings.parse(without_label(specs[w][1]))[1].get("tap"):
             continue
         name, _, model = models[m]
-        params = jax.eval_shape(model.init, keys, row)["params"]
+        stats = jax.eval_shape(functools.partial(initial_variables, model), keys, row)
+        params = stats.pop("params")
         try:
-            jax.eval_shape(functools.partial(zero_perturbations, model, batch=row), params)
+            jax.eval_shape(functools.partial(zero_perturbations, model, batch=row), params, stats=stats)
         except InputError as e:
             raise InputError(f"{name} x {specs[w][0]}: {e}") from None
 
 
 def _shares_nothing(model: MultiTaskModel) -> bool:
-    return isinstance(model.extractor, SingleTask) and isinstance(model.transfer, Independent)
+    alone = isinstance(model.extractor, SingleTask) and isinstance(model.transfer, Independent)
+    return alone and model.side_tower is None
 
 
 def _no_duplicates(key: str, labels: Sequence[str]) -> None:

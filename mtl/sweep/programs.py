@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl import weightings
+from mtl.models import initial_variables
 from mtl.sweep.plan import Group, Plan, numbers, spec_of, structure, train_structure
 from mtl.sweep.sources import shapes, unequal_draws
 from mtl.train import (
@@ -119,11 +120,12 @@ class Programs:
         model = self.plan.models[index][2]
         batch = _probe_rows(self.plan.sample[0].splits["train"])
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-        shapes = jax.eval_shape(model.init, keys, batch)["params"]
+        shapes = jax.eval_shape(functools.partial(initial_variables, model), keys, batch)
         # Any finite values do: what depends on what is a matter of structure.
         draw = np.random.default_rng(0)
-        params = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
-        return find_ownership(model, self.plan.tasks, params, batch).shared
+        stats = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
+        params = stats.pop("params")
+        return find_ownership(model, self.plan.tasks, params, batch, stats).shared
 
     def _make_train(
         self, group: Group, layout: Layout, stack: Stack, model: ModelProgram, shared: PyTree
@@ -165,8 +167,8 @@ class Programs:
             for k, v in plan.sample[self._variant(first.source)].splits["train"].items()
         }
         row = {k: jax.ShapeDtypeStruct((1, *v.shape[2:]), v.dtype) for k, v in columns.items()}
-        params = shapes_on(jax.eval_shape(model.init, stack.seeds, row), layout.by_run)
-        state = shapes_on(jax.eval_shape(program.start, params, stack), layout.by_run)
+        variables = shapes_on(jax.eval_shape(model.init, stack.seeds, row), layout.by_run)
+        state = shapes_on(jax.eval_shape(program.start, variables, stack), layout.by_run)
         lowered = program.advance.lower(state, stack, columns, np.int32(0))
         return TrainProgram(program.start, lowered.compile())
 

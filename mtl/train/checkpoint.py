@@ -22,7 +22,7 @@ class Snapshot(NamedTuple):
 
     Attributes:
       state: the stacked training state.
-      best: the stacked parameters with the best validation value.
+      best: the stacked parameters and running statistics with the best validation value.
       log: JSON-serialisable record of the host: steps done, best values, curves.
     """
 

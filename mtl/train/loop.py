@@ -158,14 +158,14 @@ def train_group(
     stack = put_by_run(runs, layout)
 
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
-    params = model.init(stack.seeds, {k: v[0, :1] for k, v in data.train.items()})
-    state = train.start(params, stack)
+    variables = model.init(stack.seeds, {k: v[0, :1] for k, v in data.train.items()})
+    state = train.start(variables, stack)
     log = _empty_log(num_runs)
     saved = None
     if folder is not None:
-        saved = checkpoint.restore(folder / "last", _snapshot(state, params, log, num_runs))
+        saved = checkpoint.restore(folder / "last", _snapshot(state, variables, log, num_runs))
     if saved is None:
-        best = jax.tree.map(jnp.copy, params)  # the state is donated, its parameters must not be
+        best = jax.tree.map(jnp.copy, variables)  # the state is donated, its parameters must not be
     else:
         state, best = put_by_run(saved.state, layout), put_by_run(saved.best, layout)
         log |= saved.log  # one of an older version has no entry for what was added since
@@ -180,12 +180,12 @@ def train_group(
         log["step"] = start + budget.steps_per_call
         _record_train(log, tasks, start, budget.steps_per_call, jax.device_get(metrics), settings)
         if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
-            outputs = model.predict(state.params, stack.source, data.evals["val"])
-            gates = jax.device_get(model.diagnose(state.params, stack.source, data.probe["val"]))
+            outputs = model.predict(state.variables, stack.source, data.evals["val"])
+            gates = jax.device_get(model.diagnose(state.variables, stack.source, data.probe["val"]))
             found = join(outputs, data.sizes["val"]), gates
             better = _record_val(log, tasks, data, runs.source, found, settings)
             better += [False] * (layout.padded(num_runs) - num_runs)
-            best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.params)
+            best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.variables)
             if prune is not None:
                 pruned = prune(log["step"], _values(log, tasks, settings))
                 log["pruned"] = [a or b for a, b in zip(log["pruned"], pruned, strict=True)]

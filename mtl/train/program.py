@@ -14,7 +14,7 @@ import numpy as np
 import optax
 
 from mtl.compilation import compile_quickly
-from mtl.models import MultiTaskModel, gate_diagnostics
+from mtl.models import MultiTaskModel, gate_diagnostics, initial_variables
 from mtl.tasks import Task
 from mtl.train.layout import Layout, over_runs
 from mtl.train.order import rows_of_updates
@@ -59,9 +59,9 @@ class ModelProgram(NamedTuple):
     """Compiled functions that depend on the model only, shared by all weightings.
 
     Attributes:
-      init: `(seeds [S], rows) -> params`, stacked over the runs.
-      predict: `(params, source [S], blocks) -> outputs [S, blocks, T, B, K]`.
-      diagnose: `(params, source [S], rows) -> diagnostics of the gates`, stacked over the runs.
+      init: `(seeds [S], rows) -> variables`, parameters and running statistics, stacked over the runs.
+      predict: `(variables, source [S], blocks) -> outputs [S, blocks, T, B, K]`.
+      diagnose: `(variables, source [S], rows) -> diagnostics of the gates`, stacked over the runs.
     """
 
     init: Callable[..., PyTree]
@@ -79,14 +79,14 @@ def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
 
     def init(seed, rows):
         keys = {"params": stream_key(seed, "init"), "dropout": stream_key(seed, "init-dropout")}
-        return model.init(keys, rows)["params"]
+        return initial_variables(model, keys, rows)
 
-    def predict(params, source, blocks):
+    def predict(variables, source, blocks):
         mine = jax.tree.map(lambda x: x[source], blocks)
-        return jax.lax.map(lambda rows: model.apply({"params": params}, rows, train=False), mine)
+        return jax.lax.map(lambda rows: model.apply(variables, rows, train=False), mine)
 
-    def diagnose(params, source, rows):
-        return gate_diagnostics(model, params, jax.tree.map(lambda x: x[source], rows))
+    def diagnose(variables, source, rows):
+        return gate_diagnostics(model, variables, jax.tree.map(lambda x: x[source], rows))
 
     return ModelProgram(
         init=over_runs(init, layout, 1, compiler_options=compile_quickly()),
@@ -99,7 +99,7 @@ class TrainProgram(NamedTuple):
     """Compiled functions that depend on model and weighting.
 
     Attributes:
-      start: `(params, stack) -> TrainState` before the first step, stacked over the runs.
+      start: `(variables, stack) -> TrainState` before the first step, stacked over the runs.
       advance: `(state, stack, columns, done) -> (state, ChunkMetrics)`, K steps of all runs. `columns` have
         leaves `[sets, N, …]`, `done` is the number of steps done; the state is donated. Step k
         takes its batch from the permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
@@ -142,9 +142,11 @@ def train_program(
     length = budget.steps_per_call // budget.batches
     per_epoch = budget.steps_per_epoch // budget.batches
 
-    def start(params: PyTree, run: Stack) -> TrainState:
+    def start(variables: dict[str, PyTree], run: Stack) -> TrainState:
+        stats = dict(variables)
+        params = stats.pop("params")
         opt_state = make_optimizer(run.numbers).init(params)
-        return TrainState(params, with_key(opt_state, stream_key(run.seeds, "weighting")))
+        return TrainState(params, with_key(opt_state, stream_key(run.seeds, "weighting")), stats)
 
     def advance(state: TrainState, run: Stack, columns: Batch, done: Array):
         optimizer = make_optimizer(run.numbers)
@@ -178,10 +180,10 @@ def train_program(
 
 
 @partial(jax.jit, donate_argnums=1)
-def keep_best(better: Array, best: PyTree, params: PyTree) -> PyTree:
-    """Returns, run by run, the current parameters where `better [S]`, else the best so far."""
+def keep_best(better: Array, best: PyTree, variables: PyTree) -> PyTree:
+    """Returns, run by run, the current variables where `better [S]`, else the best so far."""
     return jax.tree.map(
-        lambda old, new: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), best, params
+        lambda old, new: jnp.where(better.reshape(-1, *[1] * (new.ndim - 1)), new, old), best, variables
     )
 
 

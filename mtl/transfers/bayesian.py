@@ -33,11 +33,12 @@ class Bayesian(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, h: Array) -> Array:
+    def __call__(self, h: Array, *, train: bool = False) -> Array:
         """Computes the outputs.
 
         Args:
           h: `[T, B, H]`, the towers' outputs.
+          train: not read.
 
         Returns:
           `[T, B, K_max]` float32; task t uses the first K_t, the others are 0.

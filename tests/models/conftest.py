@@ -14,12 +14,12 @@ from mtl.tasks import Task
 
 B = 12
 SCHEMA = Schema(
-    id_columns=(IdColumn("colour", 4), IdColumn("shape", 6)),
+    id_columns=(IdColumn("colour", 4, "user"), IdColumn("shape", 6, "item")),
     numeric_columns=("height", "width", "depth"),
     tasks=(
         Task("click"),
         Task("digit", "multiclass", 10),
-        Task("buy", parents=("click",)),
+        Task("buy", parents=("click",), requires=("click",)),
         Task("stars", "regression", parents=("click", "buy")),
     ),
 )

@@ -38,7 +38,9 @@ TAPS = {
 
 
 def test_every_gate_of_every_model_is_measured(case):
-    diagnostics = jax.eval_shape(lambda p, b: gate_diagnostics(case.model, p, b), case.params, case.batch)
+    diagnostics = jax.eval_shape(
+        lambda p, b: gate_diagnostics(case.model, {"params": p}, b), case.params, case.batch
+    )
     expected = GATES.get(case.name, {})
     assert set(diagnostics) == set(expected)
     for gate, (num_gates, num_experts) in expected.items():
@@ -56,7 +58,7 @@ def test_diagnostics_are_those_of_the_gates_weights(preset):
     x = encoder.apply({"params": case.params["encoder"]}, case.batch["ids"], case.batch["numeric"])
     kernel = case.params["extractor"]["gate"]["dense"]["kernel"]
     expected = gate_statistics(jax.nn.softmax(jnp.einsum("bd,tde->tbe", x, kernel)))
-    found = gate_diagnostics(case.model, case.params, case.batch)["gate"]
+    found = gate_diagnostics(case.model, {"params": case.params}, case.batch)["gate"]
     for name in expected:
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-4, atol=1e-6)
 
@@ -65,7 +67,7 @@ def test_diagnostics_can_be_compiled_over_stacked_runs(preset):
     case = preset("ple")
 
     def measure(params):
-        return gate_diagnostics(case.model, params, case.batch)
+        return gate_diagnostics(case.model, {"params": params}, case.batch)
 
     stacked = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), case.params)
     found = jax.jit(jax.vmap(measure))(stacked)
@@ -79,8 +81,8 @@ def test_diagnostics_can_be_compiled_over_stacked_runs(preset):
 def test_dropout_does_not_disturb_diagnostics(preset, schema):
     case = preset("mmoe")
     spec = {"name": "mmoe", "embedding_dim": 2, "tower_features": (5,), "dropout_rate": 0.5}
-    found = gate_diagnostics(build_model(spec, schema), case.params, case.batch)
-    clean = gate_diagnostics(case.model, case.params, case.batch)
+    found = gate_diagnostics(build_model(spec, schema), {"params": case.params}, case.batch)
+    clean = gate_diagnostics(case.model, {"params": case.params}, case.batch)
     jax.tree.map(np.testing.assert_array_equal, found, clean)
 
 

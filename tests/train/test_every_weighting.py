@@ -68,7 +68,7 @@ def test_a_model_learns(name):
         return jax.lax.scan(lambda s, k: step(s, batch, k, *others), state, keys)
 
     keys = jax.random.split(jax.random.key(0), 60)
-    _, metrics = train(TrainState(params, optimizer.init(params)))
+    _, metrics = train(TrainState(params, optimizer.init(params), {}))
     assert np.asarray(metrics.finite).all()
     totals = np.asarray(metrics.losses).sum(axis=1)
     assert totals[-5:].mean() < 0.9 * totals[0]
