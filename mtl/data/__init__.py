@@ -14,6 +14,7 @@ from mtl.data.census import census_income
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
 from mtl.data.digits import multi_digits
+from mtl.data.funnel import funnel_synthetic
 from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
@@ -29,6 +30,7 @@ __all__ = [
     "Schema",
     "census_income",
     "conflict_quadratics",
+    "funnel_synthetic",
     "load",
     "mmoe_synthetic",
     "multi_digits",
@@ -38,6 +40,7 @@ __all__ = [
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "mmoe_synthetic": mmoe_synthetic,
+    "funnel_synthetic": funnel_synthetic,
     "digits": multi_digits,
     "census": census_income,
     "multimnist": multi_mnist,

@@ -50,8 +50,9 @@ class Schema(NamedTuple):
 
 
 Columns = dict[str, np.ndarray]
-"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and
-`truth [N,T] float32`, the true probability of a task's event given those it requires (NaN where unknown)."""
+"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32` and optional `mask [N,T] bool`. Splits
+other than `train` may have `truth [N,T] float32`, the true probability of a task's event given those that it
+requires, NaN where it is unknown."""
 
 
 class Dataset(NamedTuple):
@@ -93,6 +94,8 @@ def validate(dataset: Dataset) -> Dataset:
         if split not in dataset.splits:
             raise InputError(f"data set {dataset.name!r}: split {split!r} is missing")
         _validate_split(f"data set {dataset.name!r}, split {split!r}", schema, dataset.splits[split])
+    if "truth" in dataset.splits["train"]:
+        raise InputError(f"data set {dataset.name!r}: split 'train' has a column 'truth'; only others may")
     return dataset
 
 

@@ -10,6 +10,7 @@ from mtl.metrics.auc import auc, pr_auc
 from mtl.metrics.bca import Estimate
 from mtl.metrics.bootstrap import bootstrap, bootstrap_interval
 from mtl.metrics.calibration import calibration_ratio, ece
+from mtl.metrics.conditional import conditional_metrics, log_conditional, truth_metrics
 from mtl.metrics.evaluate import HIGHER_IS_BETTER, METRICS, PRIMARY, evaluate_task
 from mtl.metrics.friedman import FriedmanTest, cliques, critical_difference, friedman_test
 from mtl.metrics.improvement import probability_of_improvement
@@ -37,6 +38,7 @@ __all__ = [
     "bootstrap_interval",
     "calibration_ratio",
     "cliques",
+    "conditional_metrics",
     "critical_difference",
     "delta_m",
     "detectable_difference",
@@ -47,6 +49,7 @@ __all__ = [
     "holm",
     "hypervolume",
     "judge",
+    "log_conditional",
     "log_loss",
     "mae",
     "mean_interval",
@@ -68,5 +71,6 @@ __all__ = [
     "selection_text",
     "selection_value",
     "sign_flip_test",
+    "truth_metrics",
     "wilcoxon_test",
 ]

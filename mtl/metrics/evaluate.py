@@ -40,8 +40,11 @@ HIGHER_IS_BETTER = {
     "mae": False,
     "mse": False,
     "r2": True,
+    "auc_given": True,
+    "truth_mae": False,
+    "truth_rmse": False,
 }
-"""Direction of every metric that orders models; not `calibration_ratio`, whose best value is 1."""
+"""Direction of every metric that orders models; not of ratios, whose best value is 1."""
 
 
 def evaluate_task(

@@ -16,6 +16,10 @@ METRIC_NAMES = {
     "r2": "R²",
     "ece": "ECE",
     "calibration_ratio": "predicted / actual",
+    "auc_given": "AUC after the required event",
+    "truth_mae": "MAE to the true probability",
+    "truth_rmse": "RMSE to the true probability",
+    "truth_ratio": "predicted / true",
 }
 """Metrics whose name in prose differs from their name in files."""
 

@@ -38,6 +38,7 @@ class GroupData(NamedTuple):
       evals: for `val` and `test` the blocks for `predict`.
       labels: for `val` and `test` the labels `[sets, N, T]` on the host.
       masks: likewise the sample spaces, or None.
+      truths: likewise the true probabilities, or None.
       sizes: for `val` and `test` the number of rows.
       probe: the first rows of `val` and `test`, equally many, for the diagnostics of gates.
     """
@@ -46,6 +47,7 @@ class GroupData(NamedTuple):
     evals: dict[str, Batch]
     labels: dict[str, np.ndarray]
     masks: dict[str, np.ndarray | None]
+    truths: dict[str, np.ndarray | None]
     sizes: dict[str, int]
     probe: dict[str, Batch]
 
@@ -106,6 +108,7 @@ def group_data(
         evals={split: jax.device_put(c, layout.everywhere) for split, (c, _) in cut.items()},
         labels={s: c["labels"] for s, c in held.items()},
         masks={s: c.get("mask") for s, c in held.items()},
+        truths={s: c.get("truth") for s, c in held.items()},
         sizes={split: size for split, (_, size) in cut.items()},
         probe=jax.device_put(probe, layout.everywhere),
     )
@@ -302,8 +305,14 @@ def _record_val(
 def _evaluate_run(
     tasks: Sequence[Task], data: GroupData, split: str, source: int, outputs: np.ndarray
 ) -> TaskMetrics:
-    mask = data.masks[split]
-    return evaluate(tasks, outputs, data.labels[split][source], None if mask is None else mask[source])
+    mask, truth = data.masks[split], data.truths[split]
+    return evaluate(
+        tasks,
+        outputs,
+        data.labels[split][source],
+        None if mask is None else mask[source],
+        None if truth is None else truth[source],
+    )
 
 
 def _of_run(gates: Gates, run: int, statistics: Sequence[str] = ()) -> Gates:

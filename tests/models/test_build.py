@@ -1,6 +1,7 @@
 """From a spec to a model, and every way to get a spec wrong."""
 
 import dataclasses
+from typing import Literal, get_origin
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from mtl.data import IdColumn, Schema
+from mtl.data import Schema
 from mtl.errors import InputError
 from mtl.extractors import EXTRACTORS
 from mtl.models import PRESETS, build_model
@@ -68,12 +69,12 @@ def test_any_extractor_goes_with_any_transfer(extractor, transfer, schema, batch
 @pytest.mark.parametrize(
     "spec, message",
     [
-        ("mmeo", r"unknown model 'mmeo' \(did you mean 'mmoe'\?\); expected one of: attention_gate, cgc"),
+        ("mmeo", r"unknown model 'mmeo' \(did you mean 'mmoe'\?\); expected one of: aitm, attention_gate"),
         ({"name": ["mmoe"]}, r"unknown model \['mmoe'\]"),
         (7, "model 7: expected a name or a mapping"),
         ({"num_experts": 3}, "'name' is missing"),
         ({"name": "mmoe", "extractor": "moe"}, "unknown extractor 'moe'"),
-        ({"name": "mmoe", "transfer": "esmm"}, "unknown transfer 'esmm'; expected one of: bayes"),
+        ({"name": "mmoe", "transfer": "esmm"}, "unknown transfer 'esmm'.*; expected one of: ait, bayes"),
         ({"name": "mmoe", "num_expert": 3}, "unknown argument of model 'mmoe': 'num_expert'"),
         ({"name": "mmoe", "num_expert": 3}, r"did you mean 'num_experts'\?"),
         ({"name": "mmoe", "stop_gradient": True}, "expected one of: dropout_rate, embedding_dim"),
@@ -92,6 +93,9 @@ def test_any_extractor_goes_with_any_transfer(extractor, transfer, schema, batch
         ({"name": "mmoe", "dropout_rate": float("nan")}, "dropout_rate is nan, expected"),
         ({"name": "mmoe", "dropout_rate": False}, "dropout_rate is False, expected"),
         ({"name": "dbmtl1", "stop_gradient": 1}, "stop_gradient is 1, expected true or false"),
+        ({"name": "esmm", "supervise": "click"}, "supervise is 'click', expected one of: joint, conditional"),
+        ({"name": "mmoe", "side_tower": "star"}, "unknown side tower 'star'; expected one of: domain"),
+        ({"name": "mmoe", "side_tower": "domain"}, "no id column with role 'domain'"),
     ],
 )
 def test_a_wrong_spec_is_one_clear_line(spec, message, schema):
@@ -119,6 +123,13 @@ def test_a_schema_without_a_model_is_refused(schema, change, message):
         build_model("mmoe", schema._replace(**change))
 
 
+@pytest.mark.parametrize("name", ["esmm", "esm2", "clicks_only", "kl_bound"])
+def test_products_need_events_that_imply_each_other(schema, name):
+    apart = tuple(task._replace(requires=()) for task in schema.tasks)
+    with pytest.raises(InputError, match="no task of the data set requires another; choose another transfer"):
+        build_model(name, schema._replace(tasks=apart))
+
+
 @pytest.mark.parametrize("dtype", ["float16", "floaty", jnp.int32])
 def test_other_dtypes_are_refused(schema, dtype):
     with pytest.raises(InputError, match="expected float32 or bfloat16"):
@@ -136,10 +147,11 @@ def test_a_dtype_may_be_given_in_any_form(schema, dtype):
 @pytest.mark.parametrize("part", [*EXTRACTORS.values(), *TRANSFERS.values()])
 def test_every_field_has_a_type_that_the_checks_know_and_a_default(part):
     """A field of another type would be checked as if it were a list of units."""
-    set_by_the_model = ("num_tasks", "parents", "num_outputs", "dtype", "parent", "name")
+    from_schema = ("num_tasks", "num_outputs", "num_domains", "parents", "requires", "kinds")
     for field in dataclasses.fields(part):
-        if field.name not in set_by_the_model:
-            assert field.type in (int, float, bool, tuple[int, ...]), field.name
+        if field.name not in (*from_schema, "dtype", "parent", "name"):
+            known = field.type in (int, float, bool, tuple[int, ...]) or get_origin(field.type) is Literal
+            assert known, field.name
             assert field.default is not dataclasses.MISSING, field.name
 
 
@@ -177,6 +189,6 @@ def test_private_tables_make_single_task_models_independent(schema, batch_of, pa
 
 
 def test_a_shared_table_has_one_row_per_id(schema, batch_of, params_of):
-    assert schema.id_columns == (IdColumn("colour", 4), IdColumn("shape", 6))
+    assert [column.vocab_size for column in schema.id_columns] == [4, 6]
     params = params_of(build_model("ple", schema), batch_of(schema))
     assert params["encoder"]["tables"].shape == (10, 8)

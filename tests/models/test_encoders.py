@@ -112,7 +112,8 @@ def test_arguments_of_a_model_include_those_of_its_encoder():
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_argument_of_an_encoder_can_be_set_and_has_a_default(encoder):
     own = model_arguments({"name": "single_task", "encoder": encoder})
-    assert build_model({"name": "single_task", "encoder": encoder}, Schema((), pixels(256), TASKS))
+    ids = (IdColumn("u", 2, "user"), IdColumn("i", 3, "item")) if encoder == "ncf" else ()
+    assert build_model({"name": "single_task", "encoder": encoder}, Schema(ids, pixels(256), TASKS))
     assert own <= {
         "encoder",
         "embedding_dim",
@@ -120,6 +121,8 @@ def test_every_argument_of_an_encoder_can_be_set_and_has_a_default(encoder):
         "tower_dropout",
         "tower_features",
         "bottom_features",
+        "interaction",
+        "interaction_features",
     }
 
 

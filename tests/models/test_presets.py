@@ -9,19 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.layers import fused_ids, gather
-from mtl.models import build_model, zero_perturbations
+from mtl.errors import InputError
+from mtl.models import PRESETS, build_model, zero_perturbations
 from mtl.tasks import Task, task_graph
 
 OUTPUTS = (1, 10, 1, 1)
 PARENTS = ((), (), (0,), (0, 2))
+ITSELF = {t: {t} for t in range(4)}
 DESCENDANTS = {0: {0, 2, 3}, 1: {1}, 2: {2, 3}, 3: {3}}
+EVENTS_AFTER = {**ITSELF, 0: {0, 2}}  # a purchase requires a click; stars are no event
 
 # Besides towers and transfer; "" is everything. Experts of PLE's lower levels also feed the shared branch.
 PRIVATE = {
     "single_task": "",
     "mmoe": "extractor/gate",
-    "dbmtl2": "extractor/gate",
     "cgc": "extractor/level1/task_",
     "ple": "extractor/level1/task_gate|extractor/level2/task_",
     "attention_gate": "extractor/gate",
@@ -30,9 +31,24 @@ PRIVATE = {
     "cross_stitch": "extractor/stitch",
 }
 
+# Whose outputs a tower of each transfer moves, and which of its own parameters move others or none.
+READERS = {
+    "independent": (ITSELF, {}),
+    "bayesian": (DESCENDANTS, {"heads": ITSELF}),
+    "product": (EVENTS_AFTER, {}),
+    "esm2": (EVENTS_AFTER, {}),
+    "kl_bound": (ITSELF, {"conditional": {t: set() for t in range(4)}}),
+    "cascade": (EVENTS_AFTER, {}),
+    "ait": (DESCENDANTS, {"heads": ITSELF}),
+    "feed_output": (DESCENDANTS, {}),
+}
+OF_CHILDREN = ("parent_kernel", "pass_kernel", "pass_bias", "key_kernel", "query_kernel", "value_kernel")
+
 TAPPED = {
     "shared_bottom": "extractor/bottom/dense0/bias",
     "dbmtl1": "extractor/bottom/dense0/bias",
+    "esmm": "extractor/bottom/dense0/bias",
+    "aitm": "extractor/bottom/dense0/bias",
     "mmoe": "extractor/experts/dense0/bias",
     "cgc": "extractor/level1/shared_experts/dense0/bias",
     "ple": "extractor/level2/shared_experts/dense0/bias",
@@ -58,15 +74,19 @@ def test_outputs_have_one_row_per_task_and_zero_padding(case):
 
 def is_private(path, model_name):
     """Whether a parameter's leading axis tells tasks apart, so that each slice has one owner."""
-    private = r"towers/|transfer/|" + PRIVATE.get(model_name, "$")
+    private = r"towers/|transfer/|side_tower/|" + PRIVATE.get(PRESETS[model_name]["extractor"], "$")
     return re.match(private, path) is not None
 
 
-def expected_readers(path, owner, bayesian):
+def expected_readers(path, owner, model_name):
     """The tasks whose outputs task `owner`'s slice of a private parameter must move."""
-    if path.endswith("parent_kernel") and not PARENTS[owner]:
+    if path.endswith(OF_CHILDREN) and not PARENTS[owner]:
         return set()
-    return DESCENDANTS[owner] if bayesian and "heads" not in path else {owner}
+    readers, special = READERS[PRESETS[model_name]["transfer"]]
+    for part, others in special.items():
+        if path.startswith(f"transfer/{part}"):
+            readers = others
+    return ITSELF[owner] if path.startswith("side_tower/") else readers[owner]
 
 
 def test_a_private_slice_moves_its_own_task_and_that_tasks_descendants_only(case):
@@ -87,9 +107,9 @@ def test_a_private_slice_moves_its_own_task_and_that_tasks_descendants_only(case
         num_private += 1
         for owner in range(4):
             readers = set(np.flatnonzero(moves[:, owner].reshape(4, -1).any(axis=1)))
-            assert readers == expected_readers(path, owner, "dbmtl" in case.name), (path, owner)
+            assert readers == expected_readers(path, owner, case.name), (path, owner)
     assert num_private > 0
-    assert (num_shared > 0) == (case.name != "single_task")
+    assert (num_shared > 0) == (PRESETS[case.name]["extractor"] != "single_task")
 
 
 @pytest.mark.parametrize("name", ["single_task", "ple", "dbmtl2"])
@@ -106,9 +126,11 @@ def test_experts_and_tasks_start_different(preset, name):
 
 def test_given_rows_make_the_tables_unnecessary(case):
     encoder = case.model.encoder
-    ids = fused_ids(case.batch["ids"], encoder.vocab_sizes)
-    rows = gather(case.params["encoder"]["tables"], ids)
-    rest = {part: tree for part, tree in case.params.items() if part != "encoder"}
+    rows = encoder.apply({"params": case.params["encoder"]}, case.batch["ids"], method="look_up")
+    params = flax.traverse_util.flatten_dict(case.params, sep="/")
+    kept = {path: leaf for path, leaf in params.items() if not path.endswith("/tables")}
+    assert len(kept) == len(params) - 1
+    rest = flax.traverse_util.unflatten_dict(kept, sep="/")
     np.testing.assert_allclose(apply(case, rest, rows=rows), apply(case), rtol=1e-5, atol=1e-5)
 
 
@@ -189,10 +211,14 @@ def test_the_tap_changes_nothing(preset, train):
 @pytest.mark.parametrize("missing", ["id_columns", "numeric_columns"])
 def test_a_missing_column_group_is_no_trouble(case, schema, batch_of, params_of, missing):
     schema = schema._replace(**{missing: ()})
+    if missing == "id_columns" and PRESETS[case.name].get("encoder") == "ncf":
+        with pytest.raises(InputError, match="reads id columns with the roles 'user' and 'item'"):
+            build_model(case.name, schema)
+        return
     model = build_model(case.name, schema)
     batch = batch_of(schema)
     params = params_of(model, batch)
-    assert ("encoder" in params) == (missing != "id_columns")
+    assert ("encoder" in params) == (missing != "id_columns" or "encoder" in PRESETS[case.name])
     outputs = jax.jit(model.apply)({"params": params}, batch)
     assert outputs.shape == (4, 12, 10)
     assert np.all(np.isfinite(outputs))

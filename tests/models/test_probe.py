@@ -7,12 +7,11 @@ import pytest
 
 from mtl.errors import InputError
 from mtl.layers import gate_statistics
-from mtl.models import build_model, gate_diagnostics, zero_perturbations
+from mtl.models import PRESETS, build_model, gate_diagnostics, zero_perturbations
 
 GATES = {
     "omoe": {"gate": (1, 8)},
     "mmoe": {"gate": (4, 8)},
-    "dbmtl2": {"gate": (4, 8)},
     "cgc": {"level1/task_gate": (4, 6)},
     "ple": {
         "level1/task_gate": (4, 6),
@@ -24,10 +23,8 @@ GATES = {
 }
 TAPS = {
     "shared_bottom": (12, 113),
-    "dbmtl1": (12, 113),
     "omoe": (12, 16),
     "mmoe": (8, 12, 16),
-    "dbmtl2": (8, 12, 16),
     "cgc": (4, 12, 16),
     "ple": (4, 12, 16),
     "attention_gate": (8, 12, 16),
@@ -41,7 +38,7 @@ def test_every_gate_of_every_model_is_measured(case):
     diagnostics = jax.eval_shape(
         lambda p, b: gate_diagnostics(case.model, {"params": p}, b), case.params, case.batch
     )
-    expected = GATES.get(case.name, {})
+    expected = GATES.get(PRESETS[case.name]["extractor"], {})
     assert set(diagnostics) == set(expected)
     for gate, (num_gates, num_experts) in expected.items():
         assert {name: value.shape for name, value in diagnostics[gate].items()} == {
@@ -87,12 +84,13 @@ def test_dropout_does_not_disturb_diagnostics(preset, schema):
 
 
 def test_the_tap_is_one_array_of_zeros(case):
-    if case.name == "single_task":
+    extractor = PRESETS[case.name]["extractor"]
+    if extractor == "single_task":
         with pytest.raises(InputError, match="SingleTask has no shared representation"):
             zero_perturbations(case.model, case.params, case.batch)
         return
     (tap,) = jax.tree.leaves(zero_perturbations(case.model, case.params, case.batch))
-    assert tap.shape == TAPS[case.name]
+    assert tap.shape == TAPS[extractor]
     assert not np.any(tap)
 
 

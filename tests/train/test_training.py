@@ -226,7 +226,7 @@ def test_test_metrics_are_those_of_the_parameters_at_that_step(results):
     outputs = {}
     for start in range(0, 48, 4):
         state, _ = method.train.advance(state, runs, data.train, start)
-        predicted = method.model.predict(state.params, runs.source, data.evals["test"])
+        predicted = method.model.predict(state.variables, runs.source, data.evals["test"])
         outputs[start + 4] = join(predicted, 20)
     for r, run in enumerate(results):
         assert run.test == evaluate(TASKS, outputs[run.step][r], dataset().splits["test"]["labels"])

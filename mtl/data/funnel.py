@@ -1,0 +1,267 @@
+"""A funnel with known truth: impression → click → cart → purchase, with users and items that have ids."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtl.data import arguments
+from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema
+from mtl.errors import InputError
+from mtl.tasks import Task
+
+CALIBRATION_ROWS = 200_000
+"""Rows on which intercepts are found: rows of their own, so that they do not depend on the splits' sizes."""
+
+
+class _World(NamedTuple):
+    """What is drawn once: latent vectors of users and items, directions, and intercepts."""
+
+    users: np.ndarray
+    items: np.ndarray
+    directions: np.ndarray
+    intercepts: np.ndarray
+
+
+def funnel_synthetic(
+    click_rate: float = 0.04,
+    conversion_rate: float = 0.005,
+    cart_rate: float = 0.1,
+    with_cart: bool = False,
+    direct: float = 0.3,
+    relatedness: float = 0.5,
+    selection: float = 1.0,
+    strength: float = 1.0,
+    num_users: int = 1_000,
+    num_items: int = 500,
+    dim: int = 8,
+    num_train: int = 100_000,
+    num_val: int = 20_000,
+    num_test: int = 20_000,
+    seed: int = 0,
+    world_seed: int | None = None,
+) -> Dataset:
+    """Draws impressions whose clicks and purchases have known conditional probabilities.
+
+        x ~ N(0, I_dim),   s_k = (d_k · x + ⟨a_kᵤ, b_kᵢ⟩) · strength/√2
+        P(click | x) = σ(c_1 + selection · s_1),   P(purchase | click, x) = σ(c_2 + ρ s_1 + √(1 − ρ²) s_2)
+
+    d_k are unit vectors, and the second term, of variance 1, is the taste of user u for item i, from latent
+    vectors of both. ρ is `relatedness`: with ρ ≠ 0 clicked impressions have other conversion rates than the
+    others, which is the selection bias; `selection` says how strongly clicks are selected by s_1. Intercepts
+    c are found so that the rates of the whole population are those asked for. With a cart between, P(cart |
+    click, x) and P(purchase | cart, x) take the place of the last line, and P(purchase | click, no cart, x)
+    is `direct` times the latter's odds.
+
+    The true probability of every event given what it requires is in the column `truth` of `val` and `test`,
+    for **all** impressions, clicked or not.
+
+    Args:
+      click_rate: mean of P(click), in (0, 1).
+      conversion_rate: mean of P(purchase | click) over *all* impressions, in (0, 1). That of the clicked
+        ones is higher if `relatedness` and `selection` are positive.
+      cart_rate: mean of P(cart | click) over all impressions; used with a cart only.
+      with_cart: whether there is a task `cart` between; a purchase then has the parents click and cart, and
+        requires the click, and the cart too if `direct` is 0.
+      direct: ≥ 0, how large the odds of a purchase without cart are beside those with.
+      relatedness: ρ in [−1, 1].
+      selection: ≥ 0, scale of the click's score; 0 clicks at random.
+      strength: > 0, standard deviation of a score.
+      num_users: users with ids 1 …; id 0 is unseen.
+      num_items: likewise items.
+      dim: number of numeric features.
+      num_train: rows of `train`, at least 2.
+      num_val: rows of `val`, at least 2.
+      num_test: rows of `test`, at least 2.
+      seed: seed of everything random.
+      world_seed: seed of users, items, directions and intercepts alone, to draw new impressions of one and
+        the same world; None takes `seed`.
+
+    Returns:
+      A data set with ids `user` and `item`, `dim` standard normal features, and the tasks `click`, `cart`
+      (if asked for) and `purchase`.
+
+    Raises:
+      InputError: an argument is out of range, or a split has no event of some task.
+
+    Reference: the setting is that of Ma et al., Entire Space Multi-Task Model, SIGIR 2018, and, with a cart,
+      of Wen et al., ESM2, SIGIR 2020; the recipe is this project's own.
+    """
+    rates = {
+        name: _rate(name, value)
+        for name, value in (
+            ("click_rate", click_rate),
+            ("cart_rate", cart_rate),
+            ("conversion_rate", conversion_rate),
+        )
+    }
+    if not isinstance(with_cart, bool):
+        raise InputError(f"with_cart is {with_cart!r}, expected true or false")
+    knobs = {
+        "direct": arguments.real("direct", direct, 0.0),
+        "relatedness": arguments.real("relatedness", relatedness, -1.0, 1.0),
+        "selection": arguments.real("selection", selection, 0.0),
+        "strength": arguments.real("strength", strength, 0.0),
+    }
+    counts = {
+        "num_users": arguments.integer("num_users", num_users, 1),
+        "num_items": arguments.integer("num_items", num_items, 1),
+        "dim": arguments.integer("dim", dim, 1),
+    }
+    sizes = {
+        split: arguments.integer(f"num_{split}", rows, 2)
+        for split, rows in zip(SPLITS, (num_train, num_val, num_test))
+    }
+    seed = arguments.integer("seed", seed, 0)
+    world_seed = seed if world_seed is None else arguments.integer("world_seed", world_seed, 0)
+
+    targets = list(rates.values()) if with_cart else [rates["click_rate"], rates["conversion_rate"]]
+    world = _world(np.random.SeedSequence(world_seed), counts, targets, knobs)
+    children = np.random.SeedSequence(seed).spawn(1 + len(SPLITS))[1:]
+    tasks = _tasks(with_cart, knobs["direct"])
+    splits = {}
+    for split, child in zip(SPLITS, children):
+        splits[split] = _draw(child, sizes[split], world, knobs)
+        if split == "train":
+            del splits[split]["truth"]
+        for t, task in enumerate(tasks):
+            if not splits[split]["labels"][:, t].any():
+                raise InputError(
+                    f"funnel_synthetic: no {task.name} among the {sizes[split]} rows of split {split!r}; "
+                    f"raise num_{split} or the rates"
+                )
+    return Dataset(
+        name="funnel_synthetic",
+        schema=Schema(
+            id_columns=(
+                IdColumn("user", counts["num_users"] + 1, "user"),
+                IdColumn("item", counts["num_items"] + 1, "item"),
+            ),
+            numeric_columns=tuple(f"x_{i + 1}" for i in range(counts["dim"])),
+            tasks=tasks,
+        ),
+        splits=splits,
+        provenance=_provenance(
+            {**rates, "with_cart": with_cart, **knobs, **counts}
+            | {f"num_{split}": rows for split, rows in sizes.items()}
+            | {"seed": seed, "world_seed": world_seed},
+            tasks,
+            splits,
+            world,
+        ),
+    )
+
+
+def _rate(name: str, value: Any) -> float:
+    rate = arguments.real(name, value, 0.0, 1.0)
+    if rate in (0.0, 1.0):
+        raise InputError(f"{name} is {value!r}, expected a number between 0 and 1, both excluded")
+    return rate
+
+
+def _tasks(with_cart: bool, direct: float) -> tuple[Task, ...]:
+    click = Task("click")
+    if not with_cart:
+        return click, Task("purchase", parents=("click",), requires=("click",))
+    required = ("click",) if direct else ("cart",)
+    return (
+        click,
+        Task("cart", parents=("click",), requires=("click",)),
+        Task("purchase", parents=("click", "cart"), requires=required),
+    )
+
+
+def _world(
+    seed: np.random.SeedSequence, counts: dict[str, int], targets: list[float], knobs: dict[str, float]
+) -> _World:
+    user_seed, item_seed, direction_seed, row_seed = seed.spawn(4)
+    stages, latent = len(targets), 4
+    users = np.random.default_rng(user_seed).standard_normal((counts["num_users"], stages, latent))
+    items = np.random.default_rng(item_seed).standard_normal((counts["num_items"], stages, latent))
+    directions = np.random.default_rng(direction_seed).standard_normal((stages, counts["dim"]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    world = _World(users, items / math.sqrt(latent), directions, np.zeros(stages))
+    _, _, _, scores = _rows(row_seed, CALIBRATION_ROWS, world, knobs)
+    intercepts = [_intercept(score, target) for score, target in zip(scores, targets)]
+    return world._replace(intercepts=np.array(intercepts))
+
+
+def _intercept(score: np.ndarray, target: float) -> float:
+    """The c at which the mean of σ(c + score) is the target, by bisection."""
+    low, high = -60.0, 60.0
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (low, middle) if _sigmoid(middle + score).mean() > target else (middle, high)
+    return (low + high) / 2
+
+
+def _rows(
+    seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[str, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Users, items, features and the scores of every stage `[stages, rows]`, without intercepts."""
+    rng = np.random.default_rng(seed)
+    users = rng.integers(0, len(world.users), rows)
+    items = rng.integers(0, len(world.items), rows)
+    # Rounded to float32 before the labels are drawn, so that they belong to the features as stored.
+    x = rng.standard_normal((rows, world.directions.shape[1])).astype(np.float32)
+    taste = np.einsum("nkl,nkl->kn", world.users[users], world.items[items])
+    own = (world.directions @ x.T.astype(np.float64) + taste) * knobs["strength"] / math.sqrt(2)
+    rho = knobs["relatedness"]
+    later = rho * own[0] + math.sqrt(1 - rho**2) * own[1:]
+    return users, items, x, np.concatenate([knobs["selection"] * own[:1], later])
+
+
+def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[str, float]) -> Columns:
+    row_seed, event_seed = seed.spawn(2)
+    users, items, x, scores = _rows(row_seed, rows, world, knobs)
+    rates = _sigmoid(scores + world.intercepts[:, None])
+    draws = np.random.default_rng(event_seed).random(rates.shape)
+    happens = draws < rates
+    labels = [happens[0]]
+    truth = [rates[0]]
+    if len(rates) == 3:
+        cart, with_cart = rates[1:]
+        shift = math.log(knobs["direct"]) if knobs["direct"] else -math.inf
+        without = _sigmoid(scores[2] + world.intercepts[2] + shift)
+        labels.append(happens[0] & happens[1])
+        truth.append(cart)
+        labels.append(happens[0] & (draws[2] < np.where(happens[1], with_cart, without)))
+        # Given the click where a purchase does not require the cart, else given the cart.
+        truth.append(cart * with_cart + (1 - cart) * without if knobs["direct"] else with_cart)
+    else:
+        labels.append(happens[0] & happens[1])
+        truth.append(rates[1])
+    return {
+        "ids": np.stack([users + 1, items + 1], axis=1).astype(np.int32),
+        "numeric": x,
+        "labels": np.stack(labels, axis=1).astype(np.float32),
+        "truth": np.stack(truth, axis=1).astype(np.float32),
+    }
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -x))
+
+
+def _provenance(
+    given: dict[str, Any], tasks: tuple[Task, ...], splits: dict[str, Columns], world: _World
+) -> dict[str, Any]:
+    test = splits["test"]
+    clicked = test["labels"][:, 0] == 1
+    return {
+        "source": "generated: a funnel with known conditional probabilities, this project's own recipe",
+        "arguments": given,
+        "intercepts": world.intercepts.tolist(),
+        "label_rates": {
+            split: {task.name: float(rate) for task, rate in zip(tasks, columns["labels"].mean(axis=0))}
+            for split, columns in splits.items()
+        },
+        "true_rates_on_test": {
+            task.name: {
+                "all": float(test["truth"][:, t].mean()),
+                "clicked": float(test["truth"][clicked, t].mean()),
+                "not_clicked": float(test["truth"][~clicked, t].mean()),
+            }
+            for t, task in enumerate(tasks)
+        },
+    }
