@@ -7,6 +7,9 @@ shared tensor with `self.perturb("representation", …)`, so that gradients can 
 An extractor that gives all tasks the same features also has a method `common`, `[B, D] → [B, H]`, which
 the model prefers: the towers then read one copy instead of T.
 
+One with a field `num_domains` is also given the rows' scenarios, `domain= [B]`; scenario 0 is one that
+training has not seen.
+
 What an extractor adds to the training losses it sows in the collection `penalties`, one number per task.
 """
 
@@ -17,9 +20,12 @@ from mtl.extractors.dselect_k import DSelectK
 from mtl.extractors.mmoe import MMoE
 from mtl.extractors.omoe import OMoE
 from mtl.extractors.ple import PLE
+from mtl.extractors.scenario_experts import ScenarioExperts
+from mtl.extractors.separate_domains import SeparateDomains
 from mtl.extractors.shared_bottom import SharedBottom
 from mtl.extractors.single_task import SingleTask
 from mtl.extractors.snr import SNR
+from mtl.extractors.star import STAR
 
 EXTRACTORS = {
     "single_task": SingleTask,
@@ -32,6 +38,9 @@ EXTRACTORS = {
     "dselect_k": DSelectK,
     "snr": SNR,
     "cross_stitch": CrossStitch,
+    "separate_domains": SeparateDomains,
+    "star": STAR,
+    "scenario_experts": ScenarioExperts,
 }
 
 __all__ = [
@@ -39,11 +48,14 @@ __all__ = [
     "EXTRACTORS",
     "PLE",
     "SNR",
+    "STAR",
     "AttentionGate",
     "CrossStitch",
     "DSelectK",
     "MMoE",
     "OMoE",
+    "ScenarioExperts",
+    "SeparateDomains",
     "SharedBottom",
     "SingleTask",
 ]

@@ -4,6 +4,7 @@ Experts, gates and towers are stacked parameters with a leading axis, each run a
 """
 
 from mtl.layers.bayesian import RelationUnits, relation_groups
+from mtl.layers.by_domain import of_domain
 from mtl.layers.cgc_level import CGCLevel
 from mtl.layers.embedding import Encoder, fused_ids, gather
 from mtl.layers.gate import (
@@ -20,6 +21,7 @@ from mtl.layers.gate import (
 from mtl.layers.head import Heads
 from mtl.layers.mlp import StackedMLP
 from mtl.layers.ncf import NCF
+from mtl.layers.partitioned_norm import PartitionedNorm
 from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "Gate",
     "Heads",
     "Mixture",
+    "PartitionedNorm",
     "RelationUnits",
     "StackedDense",
     "StackedMLP",
@@ -39,6 +42,7 @@ __all__ = [
     "gate_statistics",
     "gather",
     "mix",
+    "of_domain",
     "relation_groups",
     "simplex_gate",
     "softmax_gate",

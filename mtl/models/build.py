@@ -43,6 +43,13 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ple_ait": {"extractor": "ple", "transfer": "ait"},
     "nmtr": {"encoder": "ncf", "extractor": "shared_bottom", "transfer": "cascade"},
     "feed_output": {"extractor": "shared_bottom", "transfer": "feed_output"},
+    "separate_domains": {
+        "extractor": "separate_domains",
+        "transfer": "independent",
+        "tower_features": (),
+    },
+    "star": {"extractor": "star", "transfer": "independent", "side_tower": "domain"},
+    "dbmtl3": {"extractor": "scenario_experts", "transfer": "bayesian"},
 }
 """The parts of published models, and arguments that they set; a spec's own come first."""
 
@@ -108,10 +115,11 @@ def build_model(
             made[axis] = part(schema, dtype, **_chosen(arguments, _parameters(part)))
         else:
             names = {f.name for f in dataclasses.fields(part)}
-            if "num_domains" in names and not domains:
+            if "num_domains" in names and given["num_domains"] < 2:
                 raise InputError(
                     f"model {preset!r}: {axis} {part.__name__} reads scenarios, but the data set has no id "
-                    "column with role 'domain'; choose another model or data set"
+                    "column with role 'domain' and at least one scenario besides 0; choose another model or "
+                    "data set"
                 )
             if getattr(part, "NEEDS_REQUIRED", False) and len(schema.tasks) > 1:
                 _check_requires(f"model {preset!r}: {axis} {part.__name__}", schema)

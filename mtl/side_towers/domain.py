@@ -36,7 +36,7 @@ def domain(schema: "Schema", dtype: DTypeLike, auxiliary_features: tuple[int, ..
       Prediction, CIKM 2021, https://arxiv.org/abs/2101.11427, the auxiliary network.
     """
     columns = [c for c, column in enumerate(schema.id_columns) if column.role == "domain"]
-    if not columns:
+    if not columns or schema.id_columns[columns[0]].vocab_size < 2:
         raise InputError(
             "side_tower 'domain' reads scenarios, but the data set has no id column with role 'domain'; "
             "use side_tower='none'"

@@ -64,9 +64,13 @@ def assert_close(actual, expected):
 @pytest.mark.parametrize("name", EXTRACTORS)
 @pytest.mark.parametrize("num_tasks", [1, 3])
 def test_shape_is_tasks_rows_units(name, num_tasks):
-    extractor = EXTRACTORS[name](num_tasks=num_tasks)
     x = jax.ShapeDtypeStruct((B, D), jnp.float32)
-    h, variables = jax.eval_shape(extractor.init_with_output, jax.random.key(0), x)
+    fields, scenario = {"num_tasks": num_tasks}, {}
+    if "num_domains" in EXTRACTORS[name].__dataclass_fields__:
+        fields["num_domains"] = 3
+        scenario["domain"] = jax.ShapeDtypeStruct((B,), jnp.int32)
+    extractor = EXTRACTORS[name](**fields)
+    h, variables = jax.eval_shape(extractor.init_with_output, jax.random.key(0), x, **scenario)
     assert h.shape[:2] == (num_tasks, B)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
 

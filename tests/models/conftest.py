@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from mtl.data import IdColumn, Schema
-from mtl.models import PRESETS, MultiTaskModel, build_model
+from mtl.models import PRESETS, MultiTaskModel, build_model, initial_variables
 from mtl.tasks import Task
 
 B = 12
 SCHEMA = Schema(
-    id_columns=(IdColumn("colour", 4, "user"), IdColumn("shape", 6, "item")),
+    id_columns=(IdColumn("colour", 4, "user"), IdColumn("shape", 6, "item"), IdColumn("page", 3, "domain")),
     numeric_columns=("height", "width", "depth"),
     tasks=(
         Task("click"),
@@ -30,6 +30,7 @@ class Case(NamedTuple):
     model: MultiTaskModel
     params: Any
     batch: dict[str, jax.Array]
+    stats: dict[str, Any]
 
 
 def make_batch(schema, seed=0):
@@ -43,18 +44,25 @@ def make_batch(schema, seed=0):
 
 
 def random_params(model, batch, seed=0):
-    """Every entry is drawn, biases included, so that no unit of the network is idle by chance."""
+    """Every entry is drawn, with biases mostly positive, so that no unit of the network is idle by chance."""
     rng = np.random.default_rng(seed)
     shapes = jax.eval_shape(model.init, jax.random.key(0), batch)["params"]
-    return jax.tree.map(lambda p: jnp.float32(rng.normal(size=p.shape) * 0.5), shapes)
+
+    def draw(path, p):
+        return jnp.float32(rng.normal(size=p.shape) * 0.5 + 0.5 * ("bias" in path[-1].key))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 @functools.cache
 def make_case(name):
-    spec = {"name": name, "embedding_dim": 2, "tower_features": (5,)}
+    spec = {"name": name, "embedding_dim": 2, "tower_features": (7,)}
     model = build_model(spec, SCHEMA)
     batch = make_batch(SCHEMA)
-    return Case(name, model, random_params(model, batch), batch)
+    # Running statistics at their start: rows pass the normalisation as they are.
+    stats = initial_variables(model, jax.random.key(0), batch)
+    del stats["params"]
+    return Case(name, model, random_params(model, batch), batch, stats)
 
 
 @pytest.fixture(params=PRESETS)

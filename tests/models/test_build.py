@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 import pytest
 
-from mtl.data import Schema
+from mtl.data import IdColumn, Schema
 from mtl.errors import InputError
 from mtl.extractors import EXTRACTORS
 from mtl.models import PRESETS, build_model
@@ -95,7 +95,6 @@ def test_any_extractor_goes_with_any_transfer(extractor, transfer, schema, batch
         ({"name": "dbmtl1", "stop_gradient": 1}, "stop_gradient is 1, expected true or false"),
         ({"name": "esmm", "supervise": "click"}, "supervise is 'click', expected one of: joint, conditional"),
         ({"name": "mmoe", "side_tower": "star"}, "unknown side tower 'star'; expected one of: domain"),
-        ({"name": "mmoe", "side_tower": "domain"}, "no id column with role 'domain'"),
     ],
 )
 def test_a_wrong_spec_is_one_clear_line(spec, message, schema):
@@ -121,6 +120,15 @@ def test_building_leaves_the_spec_as_it_was(schema):
 def test_a_schema_without_a_model_is_refused(schema, change, message):
     with pytest.raises(InputError, match=message):
         build_model("mmoe", schema._replace(**change))
+
+
+@pytest.mark.parametrize("spec", ["star", "dbmtl3", {"name": "mmoe", "side_tower": "domain"}])
+@pytest.mark.parametrize("ids", [(), (IdColumn("page", 1, "domain"),)])
+def test_scenarios_need_a_column_that_tells_them(schema, spec, ids):
+    with pytest.raises(
+        InputError, match="reads scenarios, but the data set has no id column with role 'domain'"
+    ):
+        build_model(spec, schema._replace(id_columns=ids))
 
 
 @pytest.mark.parametrize("name", ["esmm", "esm2", "clicks_only", "kl_bound"])
@@ -173,7 +181,7 @@ def test_private_tables_make_single_task_models_independent(schema, batch_of, pa
     batch = batch_of(schema)
     model = build_model("single_task", schema)
     params = params_of(model, batch)
-    assert params["encoder"]["tables"].shape == (4, 10, 8)
+    assert params["encoder"]["tables"].shape == (4, 13, 8)
     alone = build_model("single_task", schema._replace(tasks=(Task("click"),)))
     mine = jax.tree.map(lambda p: p[:1], params)
     mine["transfer"]["heads"]["dense"] = jax.tree.map(
@@ -189,6 +197,6 @@ def test_private_tables_make_single_task_models_independent(schema, batch_of, pa
 
 
 def test_a_shared_table_has_one_row_per_id(schema, batch_of, params_of):
-    assert [column.vocab_size for column in schema.id_columns] == [4, 6]
+    assert [column.vocab_size for column in schema.id_columns] == [4, 6, 3]
     params = params_of(build_model("ple", schema), batch_of(schema))
-    assert params["encoder"]["tables"].shape == (10, 8)
+    assert params["encoder"]["tables"].shape == (13, 8)

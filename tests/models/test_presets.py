@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mtl.errors import InputError
-from mtl.models import PRESETS, build_model, zero_perturbations
+from mtl.models import PRESETS, build_model, initial_variables, zero_perturbations
 from mtl.tasks import Task, task_graph
 
 OUTPUTS = (1, 10, 1, 1)
@@ -29,6 +29,7 @@ PRIVATE = {
     "dselect_k": "extractor/gate",
     "snr": "extractor/to_tasks",
     "cross_stitch": "extractor/stitch",
+    "scenario_experts": "extractor/own_experts|extractor/gate",
 }
 
 # Whose outputs a tower of each transfer moves, and which of its own parameters move others or none.
@@ -55,11 +56,13 @@ TAPPED = {
     "dselect_k": "extractor/experts/dense0/bias",
     "snr": "extractor/level2/dense0/bias",
     "cross_stitch": "extractor/dense0/bias",
+    "star": "extractor/star0/bias",
+    "dbmtl3": "extractor/shared_experts/dense0/bias",
 }
 
 
 def apply(case, params=None, **kwargs):
-    variables = {"params": case.params if params is None else params}
+    variables = {"params": case.params if params is None else params, **case.stats}
     return jax.jit(functools.partial(case.model.apply, **kwargs))(variables, case.batch)
 
 
@@ -93,7 +96,8 @@ def test_a_private_slice_moves_its_own_task_and_that_tasks_descendants_only(case
     direction = jnp.float32(np.random.default_rng(3).normal(size=(4, 12, 10)))
 
     def readings(params):
-        return jnp.sum(case.model.apply({"params": params}, case.batch) * direction, axis=(1, 2))
+        outputs = case.model.apply({"params": params, **case.stats}, case.batch)
+        return jnp.sum(outputs * direction, axis=(1, 2))
 
     jacobian = jax.jit(jax.jacrev(readings))(case.params)
     num_private = num_shared = 0
@@ -135,7 +139,7 @@ def test_given_rows_make_the_tables_unnecessary(case):
 
 
 def test_bfloat16_computes_close_to_float32_and_returns_float32(case, schema):
-    spec = {"name": case.name, "embedding_dim": 2, "tower_features": (5,)}
+    spec = {"name": case.name, "embedding_dim": 2, "tower_features": (7,)}
     model = build_model(spec, schema, dtype=jnp.bfloat16)
     outputs = apply(case._replace(model=model))
     assert outputs.dtype == jnp.float32
@@ -146,14 +150,14 @@ def test_bfloat16_computes_close_to_float32_and_returns_float32(case, schema):
 
 def test_no_implicit_promotion_of_dtypes(case):
     with jax.numpy_dtype_promotion("strict"):
-        outputs = jax.eval_shape(case.model.apply, {"params": case.params}, case.batch)
+        outputs = jax.eval_shape(case.model.apply, {"params": case.params, **case.stats}, case.batch)
     assert outputs.dtype == jnp.float32
 
 
 def test_runs_can_be_stacked(case, params_of):
     other = params_of(case.model, case.batch, seed=1)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), case.params, other)
-    outputs = jax.jit(jax.vmap(lambda p: case.model.apply({"params": p}, case.batch)))(stacked)
+    outputs = jax.jit(jax.vmap(lambda p: case.model.apply({"params": p, **case.stats}, case.batch)))(stacked)
     np.testing.assert_allclose(outputs[0], apply(case), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(outputs[1], apply(case, other), rtol=1e-4, atol=1e-5)
 
@@ -164,10 +168,10 @@ def test_gradient_at_the_tap_is_the_gradient_of_its_inputs(preset, name, path):
     case = preset(name)
     flat = flax.traverse_util.flatten_dict(case.params, sep="/")
     params = flax.traverse_util.unflatten_dict({**flat, path: flat[path] + 100.0}, sep="/")
-    zeros = zero_perturbations(case.model, params, case.batch)
+    zeros = zero_perturbations(case.model, params, case.batch, stats=case.stats)
 
     def loss(params, perturbations):
-        variables = {"params": params, "perturbations": perturbations}
+        variables = {"params": params, "perturbations": perturbations, **case.stats}
         return jnp.mean(jnp.sin(case.model.apply(variables, case.batch)))
 
     grads, at_tap = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, zeros)
@@ -211,15 +215,17 @@ def test_the_tap_changes_nothing(preset, train):
 @pytest.mark.parametrize("missing", ["id_columns", "numeric_columns"])
 def test_a_missing_column_group_is_no_trouble(case, schema, batch_of, params_of, missing):
     schema = schema._replace(**{missing: ()})
-    if missing == "id_columns" and PRESETS[case.name].get("encoder") == "ncf":
-        with pytest.raises(InputError, match="reads id columns with the roles 'user' and 'item'"):
+    wanted = "roles 'user' and 'item'" if PRESETS[case.name].get("encoder") == "ncf" else "role 'domain'"
+    if missing == "id_columns" and case.name in ("nmtr", "separate_domains", "star", "dbmtl3"):
+        with pytest.raises(InputError, match=wanted):
             build_model(case.name, schema)
         return
     model = build_model(case.name, schema)
     batch = batch_of(schema)
     params = params_of(model, batch)
     assert ("encoder" in params) == (missing != "id_columns" or "encoder" in PRESETS[case.name])
-    outputs = jax.jit(model.apply)({"params": params}, batch)
+    stats = initial_variables(model, jax.random.key(0), batch)
+    outputs = jax.jit(model.apply)({**stats, "params": params}, batch)
     assert outputs.shape == (4, 12, 10)
     assert np.all(np.isfinite(outputs))
 
@@ -233,6 +239,7 @@ def test_a_single_task_is_enough(case, schema, batch_of, params_of):
     schema = schema._replace(tasks=(Task("click"),))
     model = build_model(case.name, schema)
     batch = batch_of(schema)
-    outputs = jax.jit(model.apply)({"params": params_of(model, batch)}, batch)
+    stats = initial_variables(model, jax.random.key(0), batch)
+    outputs = jax.jit(model.apply)({**stats, "params": params_of(model, batch)}, batch)
     assert outputs.shape == (1, 12, 1)
     assert np.all(np.isfinite(outputs))

@@ -20,6 +20,7 @@ GATES = {
     },
     "attention_gate": {"gate": (4, 8)},
     "dselect_k": {"gate": (4, 8)},
+    "scenario_experts": {"gate": (4, 5)},
 }
 TAPS = {
     "shared_bottom": (12, 113),
@@ -31,12 +32,15 @@ TAPS = {
     "dselect_k": (8, 12, 16),
     "snr": (4, 12, 16),
     "cross_stitch": (4, 12, 113),
+    "separate_domains": (12, 96),
+    "star": (12, 32),
+    "scenario_experts": (4, 12, 16),
 }
 
 
 def test_every_gate_of_every_model_is_measured(case):
     diagnostics = jax.eval_shape(
-        lambda p, b: gate_diagnostics(case.model, {"params": p}, b), case.params, case.batch
+        lambda p, b: gate_diagnostics(case.model, {"params": p, **case.stats}, b), case.params, case.batch
     )
     expected = GATES.get(PRESETS[case.name]["extractor"], {})
     assert set(diagnostics) == set(expected)
@@ -77,7 +81,7 @@ def test_diagnostics_can_be_compiled_over_stacked_runs(preset):
 
 def test_dropout_does_not_disturb_diagnostics(preset, schema):
     case = preset("mmoe")
-    spec = {"name": "mmoe", "embedding_dim": 2, "tower_features": (5,), "dropout_rate": 0.5}
+    spec = {"name": "mmoe", "embedding_dim": 2, "tower_features": (7,), "dropout_rate": 0.5}
     found = gate_diagnostics(build_model(spec, schema), {"params": case.params}, case.batch)
     clean = gate_diagnostics(case.model, {"params": case.params}, case.batch)
     jax.tree.map(np.testing.assert_array_equal, found, clean)
@@ -89,7 +93,7 @@ def test_the_tap_is_one_array_of_zeros(case):
         with pytest.raises(InputError, match="SingleTask has no shared representation"):
             zero_perturbations(case.model, case.params, case.batch)
         return
-    (tap,) = jax.tree.leaves(zero_perturbations(case.model, case.params, case.batch))
+    (tap,) = jax.tree.leaves(zero_perturbations(case.model, case.params, case.batch, stats=case.stats))
     assert tap.shape == TAPS[extractor]
     assert not np.any(tap)
 
@@ -97,5 +101,5 @@ def test_the_tap_is_one_array_of_zeros(case):
 def test_the_tap_can_be_made_without_tables(preset):
     case = preset("mmoe")
     rest = {part: tree for part, tree in case.params.items() if part != "encoder"}
-    zeros = zero_perturbations(case.model, rest, case.batch, rows=jnp.ones((12, 2, 2)))
+    zeros = zero_perturbations(case.model, rest, case.batch, rows=jnp.ones((12, 3, 2)))
     assert jax.tree.leaves(zeros)[0].shape == TAPS["mmoe"]
