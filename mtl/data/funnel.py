@@ -182,17 +182,28 @@ def _world(
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     world = _World(users, items / math.sqrt(latent), directions, np.zeros(stages))
     _, _, _, scores = _rows(row_seed, CALIBRATION_ROWS, world, knobs)
-    intercepts = [_intercept(score, target) for score, target in zip(scores, targets)]
+    intercepts: list[float] = []
+    for stage, target in enumerate(targets):
+        cart = _sigmoid(scores[1] + intercepts[1]) if stage == 2 else np.ones(())
+        intercepts.append(_intercept(scores[stage], target, cart, knobs["direct"]))
     return world._replace(intercepts=np.array(intercepts))
 
 
-def _intercept(score: np.ndarray, target: float) -> float:
-    """The c at which the mean of σ(c + score) is the target, by bisection."""
+def _intercept(score: np.ndarray, target: float, cart: np.ndarray, direct: float) -> float:
+    """The c at which the mean probability is the target, by bisection; see `_both_ways`."""
     low, high = -60.0, 60.0
-    for _ in range(80):
+    for _ in range(60):
         middle = (low + high) / 2
-        low, high = (low, middle) if _sigmoid(middle + score).mean() > target else (middle, high)
+        rate = _both_ways(middle + score, cart, direct)[0].mean()
+        low, high = (low, middle) if rate > target else (middle, high)
     return (low + high) / 2
+
+
+def _both_ways(score: np.ndarray, cart: np.ndarray, direct: float) -> tuple[np.ndarray, ...]:
+    """P(purchase | click), and that with and without a cart, from the logit with a cart."""
+    with_cart = _sigmoid(score)
+    without = direct * with_cart / (direct * with_cart + _sigmoid(-score))
+    return cart * with_cart + (1.0 - cart) * without, with_cart, without
 
 
 def _rows(
@@ -220,14 +231,13 @@ def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[st
     labels = [happens[0]]
     truth = [rates[0]]
     if len(rates) == 3:
-        cart, with_cart = rates[1:]
-        shift = math.log(knobs["direct"]) if knobs["direct"] else -math.inf
-        without = _sigmoid(scores[2] + world.intercepts[2] + shift)
+        cart = rates[1]
+        bought, with_cart, without = _both_ways(scores[2] + world.intercepts[2], cart, knobs["direct"])
         labels.append(happens[0] & happens[1])
         truth.append(cart)
         labels.append(happens[0] & (draws[2] < np.where(happens[1], with_cart, without)))
         # Given the click where a purchase does not require the cart, else given the cart.
-        truth.append(cart * with_cart + (1 - cart) * without if knobs["direct"] else with_cart)
+        truth.append(bought if knobs["direct"] else with_cart)
     else:
         labels.append(happens[0] & happens[1])
         truth.append(rates[1])
