@@ -1,4 +1,4 @@
-"""Funnel: is a conversion rate that is trained on all impressions closer to the truth than one trained on clicks?
+"""Funnel: is a conversion rate trained on all impressions closer to the truth than one trained on clicks?
 
 Command:   python run.py --config=experiments/funnel.py
 Time:      TIME
@@ -52,8 +52,8 @@ CLAIMS = (
         "tests": closer("esmm", "clicks_only"),
     },
     {
-        "claim": "It is the loss over all impressions, not the shared bottom: ESMM is closer than its own network "
-        "trained on clicks.",
+        "claim": "It is the loss over all impressions, not the shared bottom: ESMM is closer than its own "
+        "network trained on clicks.",
         "metric": "truth_mae",
         "tests": closer("esmm", "esmm_clicks"),
     },
@@ -68,7 +68,7 @@ CLAIMS = (
         "tests": (*closer("aitm", "clicks_only"), *closer("dbmtl1", "clicks_only")),
     },
 )
-"""What the papers say of the conversion rate where nobody clicked, with errors that they could not measure."""
+"""What the papers say of the rate where nobody clicked, by errors that they could not measure."""
 
 
 def get_config() -> config_dict.ConfigDict:
