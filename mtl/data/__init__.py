@@ -15,6 +15,7 @@ from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
 from mtl.data.digits import multi_digits
 from mtl.data.funnel import funnel_synthetic
+from mtl.data.hillstrom import hillstrom
 from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
@@ -31,6 +32,7 @@ __all__ = [
     "census_income",
     "conflict_quadratics",
     "funnel_synthetic",
+    "hillstrom",
     "load",
     "mmoe_synthetic",
     "multi_digits",
@@ -44,6 +46,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": multi_digits,
     "census": census_income,
     "multimnist": multi_mnist,
+    "hillstrom": hillstrom,
 }
 
 

@@ -2,10 +2,10 @@
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mtl.errors import InputError
+from mtl.errors import InputError, unknown_name
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -71,3 +71,46 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     if value not in accepted:
         raise InputError(f"{name} is {value!r}, expected one of: {', '.join(accepted)}")
     return value
+
+
+def boolean(name: str, value: Any) -> bool:
+    """Checks a bool.
+
+    Args:
+      name: the argument's name, for the message.
+      value: what was given.
+
+    Returns:
+      The value.
+
+    Raises:
+      InputError: it is not True or False.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f"{name} is {value!r}, expected True or False")
+    return value
+
+
+def names(name: str, value: Any, options: Iterable[str]) -> tuple[str, ...]:
+    """Checks a list of distinct names against a list of options.
+
+    Args:
+      name: the argument's name, for the message.
+      value: what was given.
+      options: the accepted values.
+
+    Returns:
+      The value as a tuple.
+
+    Raises:
+      InputError: it is not a non-empty list of names, one is unknown, or one appears twice.
+    """
+    accepted = tuple(options)
+    if isinstance(value, str) or not isinstance(value, Sequence) or not value:
+        raise InputError(f"{name} is {value!r}, expected a tuple of names: {', '.join(accepted)}")
+    for given in value:
+        if given not in accepted:
+            raise unknown_name(f"name in {name}", given, accepted)
+        if list(value).count(given) > 1:
+            raise InputError(f"{name} has {given!r} twice")
+    return tuple(value)
