@@ -158,10 +158,12 @@ def read_table(
 
 
 def refuse(path: Path, column: str, bad: np.ndarray, values: np.ndarray, expected: str) -> None:
-    """Raises an `InputError` that names the first row where `bad [N]` is true, if there is one; line 1 is the header."""
+    """Refuses the first row where `bad [N]` is true, by an `InputError`; line 1 of a file is its header."""
     if bad.any():
         row = int(np.argmax(bad))
-        raise InputError(f"{path}, line {row + 2}, column {column!r}: is {values[row]!s}, expected {expected}")
+        raise InputError(
+            f"{path}, line {row + 2}, column {column!r}: is {values[row]!s}, expected {expected}"
+        )
 
 
 def damaged(path: Path, error: Exception) -> InputError:

@@ -173,7 +173,7 @@ def test_records_of_the_builder_are_the_rows_of_the_file(write, tmp_path, prepar
         if found.dtype == object:
             assert [value.decode() for value in found] == [row[c] for row in rows]
         else:
-            np.testing.assert_array_equal(found, [float(row[c]) for row in rows])
+            np.testing.assert_array_equal(found, np.array([row[c] for row in rows], np.float32))
 
 
 def test_rates_of_the_real_file_are_the_published_ones(real_folder):

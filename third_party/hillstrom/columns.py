@@ -5,7 +5,7 @@ import pyarrow as pa
 COLUMNS = {
     "recency": pa.int32(),
     "history_segment": pa.string(),
-    "history": pa.float64(),
+    "history": pa.float32(),
     "mens": pa.int32(),
     "womens": pa.int32(),
     "zip_code": pa.string(),
@@ -14,7 +14,7 @@ COLUMNS = {
     "segment": pa.string(),
     "visit": pa.int32(),
     "conversion": pa.int32(),
-    "spend": pa.float64(),
+    "spend": pa.float32(),
 }
 """Months since the last purchase, dollars spent in the past year and their bracket, whether men's and women's
 merchandise was bought, kind of area, whether the customer is new, channels of purchase, the e-mail that was
