@@ -16,6 +16,7 @@ from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, 
 from mtl.data.digits import multi_digits
 from mtl.data.funnel import funnel_synthetic
 from mtl.data.hillstrom import hillstrom
+from mtl.data.kuairand import kuairand
 from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
@@ -33,6 +34,7 @@ __all__ = [
     "conflict_quadratics",
     "funnel_synthetic",
     "hillstrom",
+    "kuairand",
     "load",
     "mmoe_synthetic",
     "multi_digits",
@@ -47,6 +49,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "census": census_income,
     "multimnist": multi_mnist,
     "hillstrom": hillstrom,
+    "kuairand": kuairand,
 }
 
 

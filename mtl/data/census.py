@@ -126,14 +126,8 @@ def _tasks(names: Sequence[str], parents: Mapping[str, Sequence[str]] | None) ->
             raise unknown_name("census task", name, TASKS)
     if parents is None:
         parents = {child: (parent,) for parent, child in itertools.pairwise(names)}
-    if not isinstance(parents, Mapping):
-        raise InputError(f"parents is {parents!r}, expected a dict of task name to tuple of names")
-    for child, above in parents.items():
-        if child not in names:
-            raise unknown_name("task in parents", child, names)
-        if isinstance(above, str) or not isinstance(above, Sequence):
-            raise InputError(f"parents[{child!r}] is {above!r}, expected a tuple of task names")
-    graph = tuple(Task(name, parents=tuple(parents.get(name, ()))) for name in names)
+    edges = arguments.parents(parents, names)
+    graph = tuple(Task(name, parents=edges.get(name, ())) for name in names)
     task_graph(graph)
     return graph
 
