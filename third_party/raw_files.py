@@ -89,23 +89,21 @@ def sha256(path: Path) -> str:
         raise damaged(path, error) from error
 
 
-def checked(path: Path, rows: int, file: RawFile | None = None) -> dict[str, Any]:
+def checked(path: Path, file: RawFile | None = None) -> dict[str, Any]:
     """Describes a file that was read, for a data set's provenance.
 
     Args:
       path: the file.
-      rows: the number of rows found.
       file: the published file, or None where its checksum is not known.
 
     Returns:
-      `{"file", "rows", "sha256", "checksum"}`.
+      `{"file", "sha256", "checksum"}`.
     """
     content = sha256(path)
     if file is None:
-        verdict = "no checksum is known"
-    else:
-        verdict = "published" if content == file.sha256 else "differs from the published file"
-    return {"file": path.name, "rows": rows, "sha256": content, "checksum": verdict}
+        return {"file": path.name, "sha256": content, "checksum": "none is known"}
+    verdict = "published" if content == file.sha256 else "differs from the published file"
+    return {"file": path.name, "sha256": content, "checksum": verdict}
 
 
 def read_table(
@@ -173,3 +171,131 @@ def damaged(path: Path, error: Exception) -> InputError:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error.args[0] if isinstance(error, KeyError) else error).split())
+
+
+class Piece(NamedTuple):
+    """A run of whole lines of a raw file.
+
+    Attributes:
+      path: the file.
+      part: the part of the set that the file holds, such as `train`.
+      start: first byte.
+      stop: byte after the last one.
+    """
+
+    path: Path
+    part: str
+    start: int
+    stop: int
+
+
+def cut(path: Path, part: str, size: int, header: bool) -> list[Piece]:
+    """Cuts a file into pieces, without reading it.
+
+    Args:
+      path: the file, not compressed.
+      part: the part of the set that it holds.
+      size: bytes of a piece; it grows to the end of its last line.
+      header: whether the first line is left out.
+
+    Returns:
+      The pieces, in order.
+
+    Raises:
+      InputError: the file cannot be read, or holds no rows.
+    """
+    pieces = []
+    try:
+        with path.open("rb") as lines:
+            if header:
+                lines.readline()
+            start, end = lines.tell(), path.stat().st_size
+            while start < end:
+                lines.seek(min(start + size, end) - 1)
+                lines.readline()
+                pieces.append(Piece(path, part, start, lines.tell()))
+                start = lines.tell()
+    except OSError as error:
+        raise damaged(path, error) from error
+    if not pieces:
+        raise InputError(f"{path}: has no rows; fetch it again")
+    return pieces
+
+
+def read_piece(
+    piece: Piece, types: Mapping[str, pa.DataType], replaced: bytes = b"", replacement: bytes = b""
+) -> pa.RecordBatch:
+    """Reads the lines of a piece as comma-separated cells; quotes have no meaning.
+
+    Args:
+      piece: which lines.
+      types: name and type of every column, in file order.
+      replaced: bytes that are replaced before the lines are read.
+      replacement: what replaces each of them.
+
+    Returns:
+      The columns, without nulls.
+
+    Raises:
+      InputError: the file cannot be read, a line has a wrong number of cells, or a cell is empty or not of
+        its type.
+    """
+    try:
+        with piece.path.open("rb") as content:
+            content.seek(piece.start)
+            text = content.read(piece.stop - piece.start)
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(text.translate(bytes.maketrans(replaced, replacement)) if replaced else text),
+            read_options=pyarrow.csv.ReadOptions(
+                use_threads=False, block_size=len(text) + 1, column_names=list(types)
+            ),
+            parse_options=pyarrow.csv.ParseOptions(quote_char=False),
+            convert_options=pyarrow.csv.ConvertOptions(column_types=dict(types), null_values=[]),
+        )
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{piece.path}, rows after line {line_number(piece, 0) - 1}: cannot be read ({_line(error)}); "
+            "the file is damaged or truncated, fetch it again"
+        ) from error
+    return table.combine_chunks().to_batches()[0]
+
+
+def line_number(piece: Piece, row: int) -> int:
+    """Returns the number, from 1, of the line of a file that holds a row of a piece; reads all before it."""
+    lines = 0
+    with piece.path.open("rb") as content:
+        left = piece.start
+        while left:
+            block = content.read(min(left, 1 << 24))
+            lines += block.count(b"\n")
+            left -= len(block)
+    return lines + row + 1
+
+
+def refuse_line(piece: Piece, column: str, bad: np.ndarray, values: Any, expected: str) -> None:
+    """Refuses the first row of a piece where `bad [N]` is true, by an `InputError` that names its line."""
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise InputError(
+            f"{piece.path}, line {line_number(piece, row)}, column {column!r}: is {values[row]!s}, "
+            f"expected {expected}"
+        )
+
+
+def matrix(values: np.ndarray) -> pa.FixedSizeListArray:
+    """Wraps `values [N, k]`, k >= 1, as an Arrow column of N lists."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+
+
+def hashes(strings: pa.Array) -> np.ndarray:
+    """Returns the FNV-1a hash of every string, uint64 [N]; the same on every machine."""
+    offsets = np.frombuffer(strings.buffers()[1], np.int32)[
+        strings.offset : strings.offset + len(strings) + 1
+    ]
+    data = np.frombuffer(strings.buffers()[2] or b"", np.uint8)
+    lengths = np.diff(offsets)
+    found = np.full(len(strings), 0xCBF29CE484222325, np.uint64)
+    for place in range(int(lengths.max(initial=0))):
+        longer = np.flatnonzero(lengths > place)
+        found[longer] = (found[longer] ^ data[offsets[longer] + place]) * np.uint64(0x100000001B3)
+    return found

@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from mtl.data.ali_ccp import ali_ccp
+from mtl.data.aliexpress import aliexpress
 from mtl.data.census import census_income
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
@@ -30,6 +32,8 @@ __all__ = [
     "Dataset",
     "IdColumn",
     "Schema",
+    "ali_ccp",
+    "aliexpress",
     "census_income",
     "conflict_quadratics",
     "funnel_synthetic",
@@ -50,6 +54,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "multimnist": multi_mnist,
     "hillstrom": hillstrom,
     "kuairand": kuairand,
+    "ali_ccp": ali_ccp,
+    "aliexpress": aliexpress,
 }
 
 

@@ -133,3 +133,14 @@ def split_by_time(times: np.ndarray, val_share: float, test_share: float) -> Spl
 def label_rates(labels: np.ndarray, tasks: Sequence[Task]) -> dict[str, float]:
     """Returns the mean of each column of `labels [N, T]`, by task."""
     return {t.name: float(rate) for t, rate in zip(tasks, labels.mean(axis=0, dtype=np.float64))}
+
+
+def mixed(numbers: np.ndarray) -> np.ndarray:
+    """Scrambles integers `[N]` into uint64 whose remainders look random, by the finaliser of SplitMix64.
+
+    Reference: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+    """
+    found = numbers.astype(np.uint64)
+    found = (found ^ (found >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return found ^ (found >> np.uint64(31))

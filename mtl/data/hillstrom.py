@@ -92,7 +92,7 @@ def hillstrom(
             "licence": source.LICENCE,
             "citation": source.CITATION,
             "arguments": {"tasks": list(names), "log_spend": log_spend, "seed": seed},
-            "files": {"customers": checked(path, table.num_rows, source.FILES["customers"])},
+            "files": {"customers": {**checked(path, source.FILES["customers"]), "rows": table.num_rows}},
             "spend": "log(1 + dollars)" if log_spend else "dollars",
             "rows": {split: len(rows[split]) for split in SPLITS},
             "label_rates": {

@@ -210,9 +210,9 @@ def _facts(files: source.Files, rows: dict[str, int], users: pa.Table, videos: p
     sample = source.SAMPLE_FILES if files.edition == "sample" else {}
     logs = [path for paths in files.logs.values() for path in paths]
     return [
-        *(checked(path, rows[path.name], sample.get("log")) for path in logs),
-        checked(files.users, users.num_rows, sample.get("users")),
-        checked(files.videos, videos.num_rows, sample.get("videos")),
+        *({**checked(path, sample.get("log")), "rows": rows[path.name]} for path in logs),
+        {**checked(files.users, sample.get("users")), "rows": users.num_rows},
+        {**checked(files.videos, sample.get("videos")), "rows": videos.num_rows},
     ]
 
 
