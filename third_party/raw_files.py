@@ -111,7 +111,6 @@ def read_table(
     types: Mapping[str, pa.DataType],
     delimiter: str = ",",
     optional: Sequence[str] = (),
-    newlines: bool = False,
 ) -> pa.Table:
     """Reads a table with a header into memory, with the types that its columns must have.
 
@@ -120,7 +119,6 @@ def read_table(
       types: name and type of every column to read; others that the file has are passed over.
       delimiter: what stands between cells.
       optional: columns that may have empty cells, which become nulls.
-      newlines: whether quoted cells may hold line ends.
 
     Returns:
       The columns of `types`, in that order, without nulls but in the optional ones.
@@ -134,7 +132,7 @@ def read_table(
             pa.input_stream(str(path), compression="detect"),
             # One thread, so that messages of malformed rows have their number.
             read_options=pyarrow.csv.ReadOptions(use_threads=False),
-            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=newlines),
+            parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
             convert_options=pyarrow.csv.ConvertOptions(
                 column_types=dict(types),
                 include_columns=list(types),

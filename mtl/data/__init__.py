@@ -19,6 +19,7 @@ from mtl.data.digits import multi_digits
 from mtl.data.funnel import funnel_synthetic
 from mtl.data.hillstrom import hillstrom
 from mtl.data.kuairand import kuairand
+from mtl.data.movielens import movielens
 from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
@@ -41,6 +42,7 @@ __all__ = [
     "kuairand",
     "load",
     "mmoe_synthetic",
+    "movielens",
     "multi_digits",
     "multi_mnist",
     "validate",
@@ -56,6 +58,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "kuairand": kuairand,
     "ali_ccp": ali_ccp,
     "aliexpress": aliexpress,
+    "movielens": movielens,
 }
 
 
