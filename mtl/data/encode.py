@@ -1,6 +1,7 @@
 """From raw columns to ids, standardised numbers and splits; what must be learned is learned from `train`."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +134,26 @@ def split_by_time(times: np.ndarray, val_share: float, test_share: float) -> Spl
 def label_rates(labels: np.ndarray, tasks: Sequence[Task]) -> dict[str, float]:
     """Returns the mean of each column of `labels [N, T]`, by task."""
     return {t.name: float(rate) for t, rate in zip(tasks, labels.mean(axis=0, dtype=np.float64))}
+
+
+def rows_and_rates(labels: np.ndarray, split: SplitRows, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Counts rows and averages labels, for a data set's provenance.
+
+    Args:
+      labels: `[N, T]`.
+      split: the rows of each split.
+      tasks: T tasks.
+
+    Returns:
+      `{"rows": {split: count}, "label_rates": {"all" | split: {task: mean}}}`.
+    """
+    return {
+        "rows": {name: len(rows) for name, rows in split.items()},
+        "label_rates": {
+            "all": label_rates(labels, tasks),
+            **{name: label_rates(labels[rows], tasks) for name, rows in split.items() if len(rows)},
+        },
+    }
 
 
 def mixed(numbers: np.ndarray) -> np.ndarray:

@@ -94,11 +94,7 @@ def hillstrom(
             "arguments": {"tasks": list(names), "log_spend": log_spend, "seed": seed},
             "files": {"customers": {**checked(path, source.FILES["customers"]), "rows": table.num_rows}},
             "spend": "log(1 + dollars)" if log_spend else "dollars",
-            "rows": {split: len(rows[split]) for split in SPLITS},
-            "label_rates": {
-                "all": encode.label_rates(labels, graph),
-                **{split: encode.label_rates(splits[split]["labels"], graph) for split in SPLITS},
-            },
+            **encode.rows_and_rates(labels, rows, graph),
         },
     )
 

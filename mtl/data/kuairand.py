@@ -109,6 +109,10 @@ def kuairand(
     min_count = arguments.integer("min_count", min_count, 1)
     shares = arguments.shares(val_share, test_share)
     arguments.choice("logs", logs, LOGS)
+    given = {
+        **{"logs": logs, "history": history, "history_event": history_event, "num_buckets": num_buckets},
+        **{"min_count": min_count, "val_share": shares[0], "test_share": shares[1]},
+    }
     files = _files(manual_dir, logs)
     log, rows, dropped = _log(files)
     users, videos = source.read_users(files.users), source.read_videos(files.videos)
@@ -137,23 +141,13 @@ def kuairand(
             "arguments": {
                 "tasks": [t.name for t in graph],
                 "parents": {t.name: list(t.parents) for t in graph},
-                "logs": logs,
-                "history": history,
-                "history_event": history_event,
-                "num_buckets": num_buckets,
-                "min_count": min_count,
-                "val_share": val_share,
-                "test_share": test_share,
+                **given,
             },
             "edition": files.edition,
             "files": _facts(files, rows, users, videos),
             "dropped_repeats": dropped,
             "first_time_ms": {name: int(times[split[name][0]]) for name in SPLITS if len(split[name])},
-            "rows": {name: len(split[name]) for name in SPLITS},
-            "label_rates": {
-                "all": encode.label_rates(columns["labels"], graph),
-                **{name: encode.label_rates(splits[name]["labels"], graph) for name in SPLITS},
-            },
+            **encode.rows_and_rates(columns["labels"], split, graph),
         },
     )
 

@@ -71,6 +71,10 @@ def movielens(
     history = arguments.integer("history", history, 0)
     min_count = arguments.integer("min_count", min_count, 1)
     shares = arguments.shares(val_share, test_share)
+    given = {
+        **{"division": division, "history": history, "min_count": min_count},
+        **{"val_share": shares[0], "test_share": shares[1]},
+    }
     manual = manual_folder(manual_dir)
     paths = source.find(manual) if manual else {}
     if not paths:
@@ -110,21 +114,13 @@ def movielens(
             "arguments": {
                 "tasks": [t.name for t in graph],
                 "parents": {t.name: list(t.parents) for t in graph},
-                "division": division,
-                "history": history,
-                "min_count": min_count,
-                "val_share": val_share,
-                "test_share": test_share,
+                **given,
             },
             "files": {
                 name: {**checked(path, known.get(name)), "rows": tables[name].num_rows}
                 for name, path in paths.items()
             },
-            "rows": {name: len(split[name]) for name in SPLITS},
-            "label_rates": {
-                "all": encode.label_rates(columns["labels"], graph),
-                **{name: encode.label_rates(splits[name]["labels"], graph) for name in SPLITS},
-            },
+            **encode.rows_and_rates(columns["labels"], split, graph),
         },
     )
 
