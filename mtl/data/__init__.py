@@ -10,11 +10,16 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from mtl.data.ali_ccp import ali_ccp
+from mtl.data.aliexpress import aliexpress
 from mtl.data.census import census_income
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
 from mtl.data.digits import multi_digits
 from mtl.data.funnel import funnel_synthetic
+from mtl.data.hillstrom import hillstrom
+from mtl.data.kuairand import kuairand
+from mtl.data.movielens import movielens
 from mtl.data.multimnist import multi_mnist
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
@@ -28,11 +33,16 @@ __all__ = [
     "Dataset",
     "IdColumn",
     "Schema",
+    "ali_ccp",
+    "aliexpress",
     "census_income",
     "conflict_quadratics",
     "funnel_synthetic",
+    "hillstrom",
+    "kuairand",
     "load",
     "mmoe_synthetic",
+    "movielens",
     "multi_digits",
     "multi_mnist",
     "validate",
@@ -44,6 +54,11 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "digits": multi_digits,
     "census": census_income,
     "multimnist": multi_mnist,
+    "hillstrom": hillstrom,
+    "kuairand": kuairand,
+    "ali_ccp": ali_ccp,
+    "aliexpress": aliexpress,
+    "movielens": movielens,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from mtl.data import arguments
+from mtl.data import arguments, encode
 from mtl.data.cache import Facts
 from mtl.data.census_source import census_table
 from mtl.data.dataset import Columns, Dataset, IdColumn, Schema
@@ -126,14 +126,8 @@ def _tasks(names: Sequence[str], parents: Mapping[str, Sequence[str]] | None) ->
             raise unknown_name("census task", name, TASKS)
     if parents is None:
         parents = {child: (parent,) for parent, child in itertools.pairwise(names)}
-    if not isinstance(parents, Mapping):
-        raise InputError(f"parents is {parents!r}, expected a dict of task name to tuple of names")
-    for child, above in parents.items():
-        if child not in names:
-            raise unknown_name("task in parents", child, names)
-        if isinstance(above, str) or not isinstance(above, Sequence):
-            raise InputError(f"parents[{child!r}] is {above!r}, expected a tuple of task names")
-    graph = tuple(Task(name, parents=tuple(parents.get(name, ()))) for name in names)
+    edges = arguments.parents(parents, names)
+    graph = tuple(Task(name, parents=edges.get(name, ())) for name in names)
     task_graph(graph)
     return graph
 
@@ -172,27 +166,10 @@ def _buckets(table: pa.Table, num_train: int, num_buckets: int) -> _Group:
     for name in NUMERIC:
         values = _quantity(table, name)
         train = values[:num_train]
-        edges = _edges(train, num_buckets)
+        edges = encode.bucket_edges(train, num_buckets)
         arrays.append(np.searchsorted(edges, values, side="left").astype(np.int32))
         schema.append(IdColumn(f"{name}_bucket", len(edges) + 1))
     return _Group(tuple(schema), arrays)
-
-
-def _edges(values: np.ndarray, num_buckets: int) -> np.ndarray:
-    """Upper ends of all buckets but the last; bucket i holds edges[i - 1] < x <= edges[i].
-
-    Quantiles of all rows would leave a column that is nearly always 0 with two or three buckets, and the
-    incomes behind them unread; so frequent values are set aside before the others are cut.
-    """
-    distinct, counts = np.unique(values, return_counts=True)
-    frequent = np.flatnonzero(counts > len(values) / num_buckets)
-    others = values[~np.isin(values, distinct[frequent])]
-    shares = np.arange(1, num_buckets) / num_buckets
-    edges = [distinct[frequent], distinct[frequent[frequent > 0] - 1]]
-    if others.size:
-        edges.append(np.quantile(others, shares, method="inverted_cdf"))
-    # Every edge is a value of `train`, so no bucket is empty but one beyond the maximum.
-    return np.setdiff1d(np.concatenate(edges), distinct[-1:])
 
 
 def _standardised(table: pa.Table, num_train: int) -> _Group:
@@ -201,9 +178,7 @@ def _standardised(table: pa.Table, num_train: int) -> _Group:
         values = _quantity(table, name)
         if name in HEAVY_TAILED:
             values = np.log1p(values)
-        train = values[:num_train]
-        # A constant column stays zero instead of dividing by zero.
-        arrays.append(((values - train.mean()) / (train.std() or 1.0)).astype(np.float32))
+        arrays.append(encode.standardised(values, np.arange(num_train)))
     return _Group(NUMERIC, arrays)
 
 
@@ -220,10 +195,6 @@ def _split(num_train: int, num_rows: int, seed: int) -> dict[str, Any]:
         "val": np.sort(shuffled[:half]),
         "test": np.sort(shuffled[half:]),
     }
-
-
-def _rates(labels: np.ndarray, tasks: tuple[Task, ...]) -> dict[str, float]:
-    return {t.name: float(rate) for t, rate in zip(tasks, labels.mean(axis=0, dtype=np.float64))}
 
 
 def _provenance(
@@ -243,8 +214,8 @@ def _provenance(
         "excluded_columns": list(EXCLUDED),
         "rows": {split: len(columns["labels"]) for split, columns in splits.items()},
         "label_rates": {
-            **{split: _rates(columns["labels"], tasks) for split, columns in splits.items()},
-            "official_test": _rates(labels[num_train:], tasks),
+            **{split: encode.label_rates(columns["labels"], tasks) for split, columns in splits.items()},
+            "official_test": encode.label_rates(labels[num_train:], tasks),
         },
         "label_correlation": {
             f"{tasks[i].name}/{tasks[j].name}": _pearson(labels[:, i], labels[:, j])

@@ -121,11 +121,12 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
         if array.dtype != dtype:
             raise InputError(f"{where}: {key} is {array.dtype}, expected {np.dtype(dtype)}")
     _first_bad(where, schema.numeric_columns, ~np.isfinite(columns["numeric"]), columns["numeric"])
+    # One pass over all columns: a matrix that is mapped from disk is not read once per column.
+    low, high = columns["ids"].min(axis=0), columns["ids"].max(axis=0)
     for c, column in enumerate(schema.id_columns):
-        ids = columns["ids"][:, c]
-        bad = (ids < 0) | (ids >= column.vocab_size)
-        if bad.any():
-            row = int(np.argmax(bad))
+        if low[c] < 0 or high[c] >= column.vocab_size:
+            ids = columns["ids"][:, c]
+            row = int(np.argmax((ids < 0) | (ids >= column.vocab_size)))
             raise InputError(
                 f"{where}: row {row}, column {column.name!r}: id {ids[row]} is outside "
                 f"[0, {column.vocab_size})"

@@ -1,6 +1,10 @@
 """A tiny Census-Income (KDD) in the published layout."""
 
+import contextlib
 import gzip
+import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +71,35 @@ def write_census(tmp_path):
 @pytest.fixture(autouse=True)
 def _no_folders_from_the_environment(request, monkeypatch):
     """Tests name their folders; only those of the real files read MTL_MANUAL_DIR."""
-    if "real_files" not in request.fixturenames:
+    if not {"real_files", "real_folder"} & set(request.fixturenames):
         monkeypatch.delenv("MTL_MANUAL_DIR", raising=False)
     monkeypatch.delenv("MTL_DATA_DIR", raising=False)
+
+
+@pytest.fixture
+def real_folder():
+    """Returns a function that gives MTL_MANUAL_DIR where a folder of raw files lies in it, else skips."""
+
+    def given(name):
+        folder = os.environ.get("MTL_MANUAL_DIR")
+        if not folder or not (Path(folder) / name).is_dir():
+            pytest.skip(f"needs MTL_MANUAL_DIR with the folder {name}")
+        return folder
+
+    return given
+
+
+@pytest.fixture
+def prepared_blocks(tmp_path):
+    """Returns a function that prepares a TFDS builder and gives the blocks of each of its parts."""
+    import tensorflow_datasets as tfds
+
+    def prepare(builder, manual_dir, **kwargs):
+        tfds.disable_progress_bar()
+        made = builder(data_dir=tmp_path / "tfds", file_format="array_record", **kwargs)
+        with contextlib.redirect_stdout(io.StringIO()):
+            made.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
+        parts = {part: made.as_data_source(part) for part in made.info.splits}
+        return {part: [records[i] for i in range(len(records))] for part, records in parts.items()}
+
+    return prepare

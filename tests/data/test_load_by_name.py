@@ -16,10 +16,10 @@ def test_an_argument_that_a_loader_does_not_take_is_named_with_those_it_takes(na
     with pytest.raises(InputError, match=f"data set '{name}' takes no argument 'sed'") as caught:
         load(name, sed=1)
     message = str(caught.value)
-    assert "(did you mean 'seed'?)" in message
     listed = set(message.split("it takes: ")[1].split(", "))
     taken = set(inspect.signature(DATASETS[name]).parameters) - {"data_dir", "manual_dir"}
     assert listed == taken
+    assert ("(did you mean 'seed'?)" in message) == ("seed" in taken)
 
 
 def test_folders_are_accepted_by_every_set(tmp_path):
