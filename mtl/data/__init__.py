@@ -21,6 +21,7 @@ from mtl.data.hillstrom import hillstrom
 from mtl.data.kuairand import kuairand
 from mtl.data.movielens import movielens
 from mtl.data.multimnist import multi_mnist
+from mtl.data.scenarios import scenario_synthetic
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
 
@@ -45,12 +46,14 @@ __all__ = [
     "movielens",
     "multi_digits",
     "multi_mnist",
+    "scenario_synthetic",
     "validate",
 ]
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "mmoe_synthetic": mmoe_synthetic,
     "funnel_synthetic": funnel_synthetic,
+    "scenario_synthetic": scenario_synthetic,
     "digits": multi_digits,
     "census": census_income,
     "multimnist": multi_mnist,
