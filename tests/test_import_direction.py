@@ -33,7 +33,7 @@ ALLOWED = {
     },
     "sweep": {
         *("data", "errors", "extractors", "files", "metrics", "models", "progress", "tasks", "train"),
-        *("transfers", "types", "weightings"),
+        *("ownership", "transfers", "weightings"),
     },
     "problems": {
         *("errors", "files", "jacobian", "progress", "sweep", "tasks", "train", "types", "weightings"),

@@ -147,6 +147,7 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
     kinds = [t.kind for t in schema.tasks]
     for _, s in settings:
         train_settings(s._asdict(), schema.tasks)
+        _check_optimizers(s.optimizers, specs)
     for _, spec in specs:
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)
@@ -248,10 +249,11 @@ def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> I
     row: Any = {name: column[:1] for name, column in sample[0].splits["train"].items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     params = jax.tree.leaves(jax.eval_shape(functools.partial(initial_variables, model), keys, row))
-    # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
-    state = 7 * 4 * sum(x.size for x in params)
-    data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
     settings = runs[0].settings
+    optimizers = len(sample[0].schema.tasks) if settings.optimizers == "per_loss" else 1
+    # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
+    state = (2 * (1 + 2 * optimizers) + 1) * 4 * sum(x.size for x in params)
+    data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
     part: list[Run] = []
     # Runs of one data set stand together, so that a group holds few of them.
     for run in sorted(runs, key=lambda r: (r.source, r.seed)):
@@ -331,6 +333,22 @@ def _check_taps(
 def _shares_nothing(model: MultiTaskModel) -> bool:
     alone = isinstance(model.extractor, SingleTask) and isinstance(model.transfer, Independent)
     return alone and model.side_tower is None
+
+
+def _check_optimizers(optimizers: str, specs: Sequence[tuple[str, Spec]]) -> None:
+    """Refuses weightings that cannot work with several optimisers."""
+    for name, spec in specs:
+        method, _ = weightings.parse(without_label(spec))
+        if optimizers == "per_loss" and method in weightings.UNWEIGHTED:
+            raise InputError(
+                f"train.optimizers is 'per_loss', but weighting {name!r} does not weigh this step's "
+                "gradients; leave one of them out"
+            )
+        if optimizers == "per_owner" and method not in weightings.SCALARIZATIONS:
+            raise InputError(
+                f"train.optimizers is 'per_owner', but weighting {name!r} gives private parameters their own "
+                "gradient whatever its weights; use it with weighted losses such as 'alternating'"
+            )
 
 
 def _no_duplicates(key: str, labels: Sequence[str]) -> None:

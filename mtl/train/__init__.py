@@ -2,7 +2,7 @@
 
 from mtl.train.layout import Layout, layout_for, one_device_per_core, shapes_on
 from mtl.train.loop import GroupData, RunResult, Stopped, group_data, train_group
-from mtl.train.optimizer import chain
+from mtl.train.optimizer import Scope, chain
 from mtl.train.program import ModelProgram, Stack, TrainProgram, model_program, train_program
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget, TrainSettings, budget, train_settings
@@ -14,6 +14,7 @@ __all__ = [
     "Layout",
     "ModelProgram",
     "RunResult",
+    "Scope",
     "Stack",
     "StepMetrics",
     "Stopped",

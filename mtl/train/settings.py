@@ -9,6 +9,7 @@ from mtl.tasks import Task
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
 SCHEDULES = ("constant", "cosine")
+OPTIMIZER_STATES = ("one", "per_loss", "per_owner")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -19,8 +20,12 @@ class TrainSettings(NamedTuple):
       batch_size: rows per step.
       learning_rate: of the optimiser, at its highest.
       optimizer: `adam`, `adamw`, `sgd` or `momentum` (0.9).
+      optimizers: `one` of the weighted sum; `per_loss`, one of every loss over all parameters, whose updates
+        are summed; `per_owner`, one of every set of parameters with the same tasks, which rests while their
+        weights are 0. See `mtl.weightings.per_loss` and `per_owner`.
       weight_decay: decoupled, for `adamw` only.
-      clip_norm: global norm at which the weighted update is clipped; 0 does not clip.
+      clip_norm: global norm at which the weighted update is clipped (each loss's gradient with `per_loss`);
+        0 does not clip.
       schedule: `constant`, or `cosine` to zero over the whole run.
       epochs: passes over the training split; used when `steps` is 0.
       steps: steps in all; 0 leaves it to `epochs`.
@@ -41,6 +46,7 @@ class TrainSettings(NamedTuple):
     batch_size: int = 256
     learning_rate: float = 1e-3
     optimizer: str = "adam"
+    optimizers: str = "one"
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     schedule: str = "constant"
@@ -95,7 +101,12 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         raise InputError(f"train.learning_rate is {settings.learning_rate!r}, expected above 0")
     if settings.steps == 0 and not settings.epochs > 0:
         raise InputError("train.steps and train.epochs are both 0; set one of them above 0")
-    for key, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("dtype", DTYPES)):
+    for key, choices in (
+        ("optimizer", OPTIMIZERS),
+        ("optimizers", OPTIMIZER_STATES),
+        ("schedule", SCHEDULES),
+        ("dtype", DTYPES),
+    ):
         if getattr(settings, key) not in choices:
             raise unknown_name(f"train.{key}", getattr(settings, key), choices)
     if settings.weight_decay and settings.optimizer != "adamw":
