@@ -56,6 +56,7 @@ def test_plain_configs_are_json():
         ({"models": [{"label": "x"}]}, r"config.models\[0\] has no 'name'"),
         ({"train": []}, r"config.train is \[\], expected a mapping"),
         ({"report": {"base": ""}}, "unknown key in config.report: 'base'"),
+        ({"report": {"conditions": ["steps"]}}, "conditions names 'steps', .* it sweeps nothing"),
         ({"extra": 1}, "unknown config key 'extra'"),
     ],
 )

@@ -18,7 +18,7 @@ def plan(weightings, **train):
         weightings,
         seeds=1,
         train={"batch_size": 10, "steps": 8, "eval_every": 8, "learning_rate": 0.03, **train},
-        sweep={"train": {"optimizers": ("one", "per_loss", "per_owner")}} if "optimizers" not in train else {},
+        sweep={} if "optimizers" in train else {"train": {"optimizers": ("one", "per_loss", "per_owner")}},
         report={"baseline": ""},
     )
     return make_plan(check_config(plain(config)))
