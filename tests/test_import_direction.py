@@ -33,7 +33,7 @@ ALLOWED = {
     },
     "sweep": {
         *("data", "errors", "extractors", "files", "metrics", "models", "progress", "tasks", "train"),
-        *("ownership", "transfers", "weightings"),
+        *("ownership", "transfers", "types", "weightings"),
     },
     "problems": {
         *("errors", "files", "jacobian", "progress", "sweep", "tasks", "train", "types", "weightings"),

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +24,11 @@ from mtl.models import (
 from mtl.sweep.config import Spec, hparams, label, without_label
 from mtl.sweep.grid import grid
 from mtl.sweep.sources import Load, Source, load_sources, loader
+from mtl.sweep.start import start_from
 from mtl.tasks import Task
-from mtl.train import Budget, TrainSettings, budget, train_settings
+from mtl.train import Budget, TrainSettings, budget, part_mask, train_settings
 from mtl.transfers import Independent
+from mtl.types import PyTree
 
 BASELINE_WEIGHTING = "static"
 
@@ -173,7 +175,10 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
         load=load,
         groups=(),
     )
-    return plan._replace(groups=grouped(plan, entries))
+    plan = plan._replace(groups=grouped(plan, entries))
+    for group in plan.groups:
+        _check_parts(plan, group)
+    return plan
 
 
 def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Group, ...]:
@@ -366,6 +371,42 @@ def _identifier(models: Sequence[tuple], specs: Sequence[tuple], model: int, run
     told = repr((name, [(r.hparams, r.seed, r.weighting, r.settings, r.source) for r in runs], labels))
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-{labels[0]}")[:60].strip("-") + f"-{digest}"
+
+
+def beginning(plan: Plan, group: Group) -> Callable[[dict[str, PyTree]], dict[str, PyTree]] | None:
+    """How the initial variables of a group's runs are changed before training; None if they are not."""
+    settings = group.runs[0].settings
+    if not settings.init_from:
+        return None
+    keys = [
+        {
+            "model": plan.models[group.model][0],
+            "weighting": weighting_label(plan, run),
+            "hparams": run.hparams,
+            "seed": run.seed,
+        }
+        for run in group.runs
+    ]
+    return functools.partial(start_from, keys=keys, settings=settings)
+
+
+def _check_parts(plan: Plan, group: Group) -> None:
+    """Refuses parts that a model does not have, and a start that its parameters do not fit."""
+    settings = group.runs[0].settings
+    begin = beginning(plan, group)
+    if begin is None and not settings.freeze:
+        return
+    row: Any = {name: column[:1] for name, column in plan.sample[0].splits["train"].items()}
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    model = plan.models[group.model][2]
+    variables = jax.eval_shape(functools.partial(initial_variables, model), keys, row)
+    try:
+        part_mask(variables["params"], settings.freeze)
+        if begin is not None:
+            runs = len(group.runs)
+            begin(jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape), x.dtype), variables))
+    except InputError as e:
+        raise InputError(f"{plan.models[group.model][0]}: {e}") from None
 
 
 def weighting_label(plan: Plan, run: Run) -> str:

@@ -27,6 +27,7 @@ from mtl.train import (
     group_data,
     layout_for,
     model_program,
+    part_mask,
     shapes_on,
     train_program,
 )
@@ -101,9 +102,14 @@ class Programs:
             weighs_all = name in weightings.SCALARIZATIONS
             asked = not weighs_all or first.settings.optimizers == "per_owner"
             owned = self._ownership(group.model) if asked else None
+            shared = None if weighs_all or owned is None else owned.shared
+            if shared is not None and first.settings.freeze:
+                # What does not move is no part of a conflict.
+                fixed = part_mask(shared, first.settings.freeze)
+                shared = jax.tree.map(lambda move, still: move and not still, shared, fixed)
             scope = Scope(
                 num_tasks=len(self.plan.tasks),
-                shared=None if weighs_all or owned is None else owned.shared,
+                shared=shared,
                 slices=None if owned is None else owned.slices,
                 tap=bool(arguments.get("tap", False)),
             )

@@ -6,6 +6,7 @@ import optax
 
 from mtl.jacobian import Shared
 from mtl.train.settings import TrainSettings
+from mtl.train.transfer import held
 from mtl.types import PyTree
 from mtl.weightings import per_loss, per_owner
 
@@ -41,7 +42,7 @@ def chain(
       scope: needed where `settings.optimizers` is not `one`.
 
     Returns:
-      A gradient transformation that takes a task Jacobian.
+      A gradient transformation that takes a task Jacobian. What `settings.freeze` names does not move.
     """
     rate: optax.ScalarOrSchedule = settings.learning_rate
     if settings.schedule == "cosine":
@@ -56,6 +57,8 @@ def chain(
     decay = [optax.add_decayed_weights(settings.weight_decay)] if decays else []
     clip = [optax.clip_by_global_norm(settings.clip_norm)] if settings.clip_norm else []
     move = optax.scale_by_learning_rate(rate)
+    if settings.freeze:
+        weighting = held(weighting, settings.freeze)
     if settings.optimizers == "one":
         parts = [weighting, *clip, optax.chain(moments, *decay, move)]
     elif scope is None:
@@ -67,4 +70,5 @@ def chain(
     else:
         first = optax.with_extra_args_support(optax.chain(weighting, *clip))
         parts = [per_owner(first, optax.chain(moments, *decay), scope.slices), move]
-    return optax.with_extra_args_support(optax.chain(*parts))
+    whole = optax.with_extra_args_support(optax.chain(*parts))
+    return held(whole, settings.freeze) if settings.freeze else whole

@@ -23,6 +23,10 @@ class TrainSettings(NamedTuple):
       optimizers: `one` of the weighted sum; `per_loss`, one of every loss over all parameters, whose updates
         are summed; `per_owner`, one of every set of parameters with the same tasks, which rests while their
         weights are 0. See `mtl.weightings.per_loss` and `per_owner`.
+      init_from: workdir of a finished study, whose selected parameters are the start; empty starts afresh. A
+        run starts from that with the same model label and seed.
+      init_parts: the parts that are taken from there, such as `encoder`, `extractor`, `towers`.
+      freeze: the parts that training leaves as they are.
       weight_decay: decoupled, for `adamw` only.
       clip_norm: global norm at which the weighted update is clipped (each loss's gradient with `per_loss`);
         0 does not clip.
@@ -47,6 +51,9 @@ class TrainSettings(NamedTuple):
     learning_rate: float = 1e-3
     optimizer: str = "adam"
     optimizers: str = "one"
+    init_from: str = ""
+    init_parts: tuple[str, ...] = ("encoder", "extractor")
+    freeze: tuple[str, ...] = ()
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     schedule: str = "constant"
@@ -81,6 +88,9 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         if key not in TrainSettings._fields:
             raise unknown_name("key in config.train:", key, TrainSettings._fields)
     settings = TrainSettings(**config)
+    settings = settings._replace(
+        init_parts=_names("init_parts", settings.init_parts), freeze=_names("freeze", settings.freeze)
+    )
     for key, least in (
         ("batch_size", 1),
         ("steps", 0),
@@ -117,6 +127,12 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
     if tasks is not None:
         selection(tasks, settings.select)
     return settings
+
+
+def _names(key: str, parts: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(parts, str) or not all(isinstance(part, str) and part for part in parts):
+        raise InputError(f"train.{key} is {parts!r}, expected a tuple of names such as ('encoder',)")
+    return tuple(parts)
 
 
 class Budget(NamedTuple):
