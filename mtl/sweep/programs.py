@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl import weightings
+from mtl.errors import InputError
 from mtl.models import initial_variables
 from mtl.ownership import Ownership
 from mtl.sweep.plan import Group, Plan, numbers, spec_of, structure, train_structure
@@ -107,6 +108,11 @@ class Programs:
                 # What does not move is no part of a conflict.
                 fixed = part_mask(shared, first.settings.freeze)
                 shared = jax.tree.map(lambda move, still: move and not still, shared, fixed)
+                if not any(jax.tree.leaves(shared)):
+                    raise InputError(
+                        f"train.freeze leaves {name!r} nothing that tasks share to balance; freeze less, or "
+                        "use a weighting of the whole loss such as 'static'"
+                    )
             scope = Scope(
                 num_tasks=len(self.plan.tasks),
                 shared=shared,

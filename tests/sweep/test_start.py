@@ -79,6 +79,11 @@ def test_other_data_may_follow(first, tmp_path):
         assert {row["seed"] for row in csv.DictReader(file)} == {"0", "1"}
 
 
+def test_a_balancer_without_anything_left_to_balance_is_refused(tmp_path):
+    with pytest.raises(InputError, match="freeze leaves 'mgda' nothing that tasks share"):
+        run_plan(plan(("mgda",), freeze=("extractor",)), tmp_path)
+
+
 def test_running_statistics_come_with_their_parts():
     def variables(value):
         kernel, mean = np.full(2, value, np.float32), np.full(3, value, np.float32)
