@@ -27,6 +27,7 @@ ALLOWED = {
         *("data", "errors", "extractors", "jacobian", "layers", "side_towers", "tasks", "transfers", "types"),
     },
     "weightings": {"errors", "jacobian", "solvers", "types"},
+    "personalised": {"errors", "jacobian", "types"},
     "train": {
         *("compilation", "errors", "jacobian", "metrics", "models", "ownership", "progress", "tasks"),
         *("types", "weightings"),
