@@ -179,7 +179,7 @@ class Programs:
             settings.batch_size,
             layout,
             tap=scope.tap,
-            cut=parsed[0][0] not in weightings.SCALARIZATIONS,
+            cut=parsed[0][0] not in weightings.SCALARIZATIONS or settings.optimizers == "per_loss",
             losses_after=weightings.needs(specs[0]).losses_after,
         )
         # Compiled for shapes alone, so that the data need not be on the devices yet.
