@@ -26,7 +26,8 @@ class TrainSettings(NamedTuple):
       init_from: workdir of a finished study, whose selected parameters are the start; empty starts afresh. A
         run starts from that with the same model label and seed.
       init_parts: the parts that are taken from there, such as `encoder`, `extractor`, `towers`.
-      freeze: the parts that training leaves as they are.
+      freeze: the parts whose parameters training leaves as they are; running statistics go on following the
+        batches.
       weight_decay: decoupled, for `adamw` only.
       clip_norm: global norm at which the weighted update is clipped (each loss's gradient with `per_loss`);
         0 does not clip.

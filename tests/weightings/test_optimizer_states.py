@@ -32,12 +32,12 @@ def loss_fn(params, x):
     return losses.at[1].add(jnp.sum((params["second"] - 1) ** 2))
 
 
-def train(tx, steps=6):
+def train(tx, steps=6, scale=1.0):
     """Parameters and states after every step, and the gradients `[T, …]` that it saw."""
 
     def step(carry, x):
         params, state = carry
-        losses, jac = task_jacobian(loss_fn, params, x)
+        losses, jac = task_jacobian(lambda p, x: loss_fn(p, x) * jnp.array([1.0, scale, 1.0]), params, x)
         update, state = tx.update(jac, state, params, losses=losses)
         params = optax.apply_updates(params, update)
         return (params, state), (params, state, jac.stacked())
@@ -94,6 +94,14 @@ def test_adam_per_loss_sums_the_unit_steps_of_all_losses():
             close(found, -RATE * sum(w * s for w, s in zip(WEIGHTS, steps, strict=True)))
     one, _, _ = train(optax.chain(static(WEIGHTS), optax.scale_by_adam(), optax.scale(-RATE)))
     assert np.abs(one["trunk"] - params["trunk"]).max() > 0.05
+
+
+def test_units_of_a_loss_play_no_role_with_adam_per_loss():
+    """Under one Adam for the sum a loss a thousand times as large rules the shared parameters."""
+    many = optax.chain(per_loss(static(WEIGHTS), optax.scale_by_adam(), 3), optax.scale(-RATE))
+    close(train(many, scale=1000.0)[0]["trunk"], train(many)[0]["trunk"])
+    one = optax.chain(static(WEIGHTS), optax.adam(RATE))
+    assert np.abs(train(one, scale=1000.0)[0]["trunk"] - train(one)[0]["trunk"]).max() > 0.05
 
 
 def test_private_parameters_move_as_their_own_adam_moves_them():
