@@ -27,7 +27,7 @@ def get_config() -> config_dict.ConfigDict:
         weightings=(
             "ew",
             {"name": "static", "label": "static 10:1", "weights": (10.0, 1.0)},
-            *("uwl", "gls", "si", "dwa", "rlw", "imtl_l"),
+            *("alternating", "uwl", "gls", "si", "dwa", "rlw", "imtl_l"),
             {"name": "famo", "label": "famo", "decay": 0.0},
             *("stch", "go4align", "slaw", "group_dro", "loss_norm"),
             "mgda",

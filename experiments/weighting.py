@@ -50,7 +50,7 @@ BALANCERS = (
     *("aligned_mtl", "upgrad", "dual_proj", "pcd", "ntkmtl"),
     *("db_mtl", "moco", "modo", "sdmgrad", "excess_mtl", "graddrop"),
 )
-"""All weightings but `static` and `ew`, which is `static` with weights of one."""
+"""All weightings but `static`, `ew`, which is `static` with weights of one, and `alternating`."""
 
 SCALE_FREE = ("imtl_l", "gls", "si", "nash_mtl", "imtl_g", "config", "aligned_mtl", "db_mtl")
 """Those of them that do not change by construction, or barely, when a loss is multiplied by a constant."""

@@ -18,10 +18,13 @@ class Ownership(NamedTuple):
       tasks: per leaf a bool array `[T]`: the losses that depend on it.
       shared: per leaf a bool: whether some element of it is moved by more than one task. Pass it as
         `shared=` to a weighting. A stacked leaf `[T, …]` whose slice t only task t reads is private.
+      slices: per leaf a bool array `[S, T]`: the losses that depend on each of its slices; S is T for leaves
+        `[T, …]`, else 1.
     """
 
     tasks: PyTree
     shared: PyTree
+    slices: PyTree
 
 
 def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
@@ -78,8 +81,9 @@ def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
             f"task_ownership: loss {blind[0]} depends on no parameter for this batch; "
             "pass rows inside every task's sample space"
         )
-    shared = [bool(leaf.sum() > 1) for leaf in tasks]
+    slices = [leaf[None] for leaf in tasks]
     for n, i in enumerate(sliced):
         start = len(leaves) + n * num_tasks
-        shared[i] = bool((hits[start : start + num_tasks].sum(axis=1) > 1).any())
-    return Ownership(treedef.unflatten(tasks), treedef.unflatten(shared))
+        slices[i] = hits[start : start + num_tasks]
+    shared = [bool((rows.sum(axis=1) > 1).any()) for rows in slices]
+    return Ownership(*map(treedef.unflatten, (tasks, shared, slices)))

@@ -27,13 +27,14 @@ ALLOWED = {
         *("data", "errors", "extractors", "jacobian", "layers", "side_towers", "tasks", "transfers", "types"),
     },
     "weightings": {"errors", "jacobian", "solvers", "types"},
+    "personalised": {"errors", "jacobian", "types"},
     "train": {
         *("compilation", "errors", "jacobian", "metrics", "models", "ownership", "progress", "tasks"),
         *("types", "weightings"),
     },
     "sweep": {
         *("data", "errors", "extractors", "files", "metrics", "models", "progress", "tasks", "train"),
-        *("transfers", "types", "weightings"),
+        *("ownership", "transfers", "types", "weightings"),
     },
     "problems": {
         *("errors", "files", "jacobian", "progress", "sweep", "tasks", "train", "types", "weightings"),

@@ -34,7 +34,7 @@ def tune(study: Study) -> Tuned:
 
     The keys of `config.sweep.train` are tuned: of their values a method keeps those with the highest mean
     over seeds of `config.train.select`, the number that also selects the step. Keys of
-    `config.sweep.dataset` are conditions, and stay separate groups.
+    `config.sweep.dataset` and those in `config.report.conditions` are conditions, and stay separate groups.
 
     Args:
       study: the study's results.
@@ -45,7 +45,8 @@ def tune(study: Study) -> Tuned:
     """
     sweep = study.config["config"].get("sweep") or {}
     named = {key for group in study.tables for key, _ in _parts(group.hparams)}
-    keys = set(sweep.get("train") or {}) & named
+    report = study.config["config"].get("report") or {}
+    keys = set(sweep.get("train") or {}) & named - set(report.get("conditions") or ())
     if not keys:
         return Tuned(study, {}, {}, {})
     variants: dict[tuple[Group, Method], Variants] = {}

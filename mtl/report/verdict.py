@@ -140,6 +140,8 @@ def primary_note(tuned: Tuned) -> str:
     if not tuned.chosen:
         return text
     config = study.config["config"]
-    keys = ", ".join((config.get("sweep") or {}).get("train") or {})
+    conditions = (config.get("report") or {}).get("conditions") or ()
+    swept = (config.get("sweep") or {}).get("train") or {}
+    keys = ", ".join(key for key in swept if key not in conditions)
     rule = selection_text((config.get("train") or {}).get("select", "mean"))
     return f"{text} Tuned for every method alike ({keys}): the value with the best validation mean of {rule}."

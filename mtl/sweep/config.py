@@ -9,7 +9,7 @@ from mtl.errors import InputError, unknown_name
 from mtl.train.settings import TrainSettings
 
 KEYS = ("name", "dataset", "models", "model", "weightings", "seeds", "train", "sweep", "report")
-REPORT_DEFAULTS: dict[str, Any] = {"baseline": "single_task", "reference": "", "claims": ()}
+REPORT_DEFAULTS: dict[str, Any] = {"baseline": "single_task", "reference": "", "claims": (), "conditions": ()}
 
 Spec = str | Mapping[str, Any]
 
@@ -40,8 +40,9 @@ def study_config(
       sweep: grids over arguments, `{"dataset": {argument: values}, "train": {key: values}}`, or a search,
         `{"search": {"train": {key: range}, …}}`; its keys are those of `mtl.sweep.space.DEFAULTS`.
       report: `baseline`, the model that Δm compares with ("" for none; it is added to the study), and
-        `reference`, the name of a published table to show beside the results, and `claims`, which
-        `mtl.report.claims` describes.
+        `reference`, the name of a published table to show beside the results, `claims`, which
+        `mtl.report.claim_tests` describes, and `conditions`, keys of `sweep["train"]` whose values are
+        compared, each by itself, and not tuned.
 
     Returns:
       A locked `ConfigDict` with the keys of `KEYS`.
@@ -123,6 +124,13 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     for key in config["report"]:
         if key not in REPORT_DEFAULTS:
             raise unknown_name("key in config.report:", key, REPORT_DEFAULTS)
+    swept = config["sweep"].get("train") or {}
+    for key in config["report"].get("conditions") or ():
+        if key not in swept:
+            raise InputError(
+                f"config.report.conditions names {key!r}, which config.sweep.train does not sweep; "
+                f"it sweeps {', '.join(swept) or 'nothing'}"
+            )
     return dict(config)
 
 

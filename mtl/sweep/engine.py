@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mtl.progress import Progress
 from mtl.sweep.hosts import ALONE, Hosts, deal, leave, meet
-from mtl.sweep.plan import Group, Plan, weighting_label
+from mtl.sweep.plan import Group, Plan, beginning, weighting_label
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import clean, group_folder, load_group, save_group, write_results
 from mtl.train import train_group
@@ -83,6 +83,7 @@ def run_plan(
                 folder=group_folder(workdir, group),
                 progress=progress,
                 stop_requested=stop_requested,
+                begin=beginning(plan, group),
             )
             save_group(workdir, plan, group, results)
             runs_done += len(group.runs)

@@ -70,7 +70,7 @@ def _measure(programs: Programs, group: Group, compiled: Compiled) -> tuple[floa
         state, _ = jax.block_until_ready(train.advance(state, runs, data.train, np.int32(0)))
         calls.append(time.monotonic() - start)
         start = time.monotonic()
-        jax.block_until_ready(model.predict(state.params, runs.source, data.evals["val"]))
+        jax.block_until_ready(model.predict(state.variables, runs.source, data.evals["val"]))
         looks.append(time.monotonic() - start)
     budget = group.budget
     seconds = calls[1] * budget.steps / budget.steps_per_call + looks[1] * budget.steps / budget.eval_every

@@ -58,21 +58,25 @@ def write_config(workdir: Path, config: Mapping[str, Any], plan: Any) -> None:
       config: the plain config.
       plan: what was made of it.
     """
+    per_loss = config["train"].get("optimizers") == "per_loss"
     content = {
         "config": config,
         "provenance": provenance(plan.sample),
         "tasks": [t._asdict() for t in plan.tasks],
-        "costs": costs(plan.weightings, len(plan.tasks)) if isinstance(plan, Plan) else {},
+        "costs": costs(plan.weightings, len(plan.tasks), per_loss) if isinstance(plan, Plan) else {},
     }
     write_atomic(workdir / "config.json", to_json(content, indent=1) + "\n")
 
 
-def costs(specs: Sequence[tuple[str, Spec]], num_tasks: int) -> dict[str, dict[str, int]]:
+def costs(
+    specs: Sequence[tuple[str, Spec]], num_tasks: int, per_loss: bool = False
+) -> dict[str, dict[str, int]]:
     """What an update of each weighting takes.
 
     Args:
       specs: label and spec of every weighting.
       num_tasks: T.
+      per_loss: whether every loss has an optimiser of its own, which needs all gradients.
 
     Returns:
       Per label the full backward passes and the batches; that of the baseline's plain sum too.
@@ -80,7 +84,7 @@ def costs(specs: Sequence[tuple[str, Spec]], num_tasks: int) -> dict[str, dict[s
     every = {BASELINE_WEIGHTING: BASELINE_WEIGHTING, **{name: without_label(spec) for name, spec in specs}}
     return {
         name: {
-            "backward_passes": weightings.backward_passes(spec, num_tasks),
+            "backward_passes": max(weightings.backward_passes(spec, num_tasks), num_tasks if per_loss else 0),
             "batches": weightings.needs(spec).batches,
         }
         for name, spec in every.items()

@@ -4,7 +4,7 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -24,9 +24,11 @@ from mtl.models import (
 from mtl.sweep.config import Spec, hparams, label, without_label
 from mtl.sweep.grid import grid
 from mtl.sweep.sources import Load, Source, load_sources, loader
+from mtl.sweep.start import start_from
 from mtl.tasks import Task
-from mtl.train import Budget, TrainSettings, budget, train_settings
+from mtl.train import Budget, TrainSettings, budget, part_mask, train_settings
 from mtl.transfers import Independent
+from mtl.types import PyTree
 
 BASELINE_WEIGHTING = "static"
 
@@ -147,6 +149,7 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
     kinds = [t.kind for t in schema.tasks]
     for _, s in settings:
         train_settings(s._asdict(), schema.tasks)
+        _check_optimizers(s.optimizers, specs)
     for _, spec in specs:
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)
@@ -172,7 +175,10 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
         load=load,
         groups=(),
     )
-    return plan._replace(groups=grouped(plan, entries))
+    plan = plan._replace(groups=grouped(plan, entries))
+    for group in plan.groups:
+        _check_parts(plan, group)
+    return plan
 
 
 def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Group, ...]:
@@ -248,10 +254,11 @@ def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> I
     row: Any = {name: column[:1] for name, column in sample[0].splits["train"].items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     params = jax.tree.leaves(jax.eval_shape(functools.partial(initial_variables, model), keys, row))
-    # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
-    state = 7 * 4 * sum(x.size for x in params)
-    data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
     settings = runs[0].settings
+    optimizers = len(sample[0].schema.tasks) if settings.optimizers == "per_loss" else 1
+    # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
+    state = (2 * (1 + 2 * optimizers) + 1) * 4 * sum(x.size for x in params)
+    data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
     part: list[Run] = []
     # Runs of one data set stand together, so that a group holds few of them.
     for run in sorted(runs, key=lambda r: (r.source, r.seed)):
@@ -333,6 +340,22 @@ def _shares_nothing(model: MultiTaskModel) -> bool:
     return alone and model.side_tower is None
 
 
+def _check_optimizers(optimizers: str, specs: Sequence[tuple[str, Spec]]) -> None:
+    """Refuses weightings that cannot work with several optimisers."""
+    for name, spec in specs:
+        method, _ = weightings.parse(without_label(spec))
+        if optimizers == "per_loss" and method in weightings.UNWEIGHTED:
+            raise InputError(
+                f"train.optimizers is 'per_loss', but weighting {name!r} does not weigh this step's "
+                "gradients; leave one of them out"
+            )
+        if optimizers == "per_owner" and method not in weightings.SCALARIZATIONS:
+            raise InputError(
+                f"train.optimizers is 'per_owner', but weighting {name!r} gives private parameters their own "
+                "gradient whatever its weights; use it with weighted losses such as 'alternating'"
+            )
+
+
 def _no_duplicates(key: str, labels: Sequence[str]) -> None:
     for name in labels:
         if labels.count(name) > 1:
@@ -348,6 +371,42 @@ def _identifier(models: Sequence[tuple], specs: Sequence[tuple], model: int, run
     told = repr((name, [(r.hparams, r.seed, r.weighting, r.settings, r.source) for r in runs], labels))
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-{labels[0]}")[:60].strip("-") + f"-{digest}"
+
+
+def beginning(plan: Plan, group: Group) -> Callable[[dict[str, PyTree]], dict[str, PyTree]] | None:
+    """How the initial variables of a group's runs are changed before training; None if they are not."""
+    settings = group.runs[0].settings
+    if not settings.init_from:
+        return None
+    keys = [
+        {
+            "model": plan.models[group.model][0],
+            "weighting": weighting_label(plan, run),
+            "hparams": run.hparams,
+            "seed": run.seed,
+        }
+        for run in group.runs
+    ]
+    return functools.partial(start_from, keys=keys, settings=settings)
+
+
+def _check_parts(plan: Plan, group: Group) -> None:
+    """Refuses parts that a model does not have, and a start that its parameters do not fit."""
+    settings = group.runs[0].settings
+    begin = beginning(plan, group)
+    if begin is None and not settings.freeze:
+        return
+    row: Any = {name: column[:1] for name, column in plan.sample[0].splits["train"].items()}
+    keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    model = plan.models[group.model][2]
+    variables = jax.eval_shape(functools.partial(initial_variables, model), keys, row)
+    try:
+        part_mask(variables["params"], settings.freeze)
+        if begin is not None:
+            runs = len(group.runs)
+            begin(jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape), x.dtype), variables))
+    except InputError as e:
+        raise InputError(f"{plan.models[group.model][0]}: {e}") from None
 
 
 def weighting_label(plan: Plan, run: Run) -> str:

@@ -11,13 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl import weightings
+from mtl.errors import InputError
 from mtl.models import initial_variables
+from mtl.ownership import Ownership
 from mtl.sweep.plan import Group, Plan, numbers, spec_of, structure, train_structure
 from mtl.sweep.sources import shapes, unequal_draws
 from mtl.train import (
     GroupData,
     Layout,
     ModelProgram,
+    Scope,
     Stack,
     TrainProgram,
     chain,
@@ -25,10 +28,10 @@ from mtl.train import (
     group_data,
     layout_for,
     model_program,
+    part_mask,
     shapes_on,
     train_program,
 )
-from mtl.types import PyTree
 
 
 class Compiled(NamedTuple):
@@ -56,7 +59,7 @@ class Programs:
         self.plan = plan
         self._lock = threading.Lock()
         self._model = functools.cache(self._make_model)
-        self._shared = functools.cache(self._make_shared)
+        self._ownership = functools.cache(self._make_ownership)
         self._train: dict[Any, Future[TrainProgram]] = {}
         self._data: tuple[Any, GroupData] | None = None
 
@@ -96,13 +99,31 @@ class Programs:
         key = (group.model, fixed, group.budget, runs, sets, layout)
         with self._lock:
             model = self._model(group.model, layout)
-            name, _ = weightings.parse(specs[0])
-            shared = None if name in weightings.SCALARIZATIONS else self._shared(group.model)
+            name, arguments = weightings.parse(specs[0])
+            weighs_all = name in weightings.SCALARIZATIONS
+            asked = not weighs_all or first.settings.optimizers == "per_owner"
+            owned = self._ownership(group.model) if asked else None
+            shared = None if weighs_all or owned is None else owned.shared
+            if shared is not None and first.settings.freeze:
+                # What does not move is no part of a conflict.
+                fixed = part_mask(shared, first.settings.freeze)
+                shared = jax.tree.map(lambda move, still: move and not still, shared, fixed)
+                if not any(jax.tree.leaves(shared)):
+                    raise InputError(
+                        f"train.freeze leaves {name!r} nothing that tasks share to balance; freeze less, or "
+                        "use a weighting of the whole loss such as 'static'"
+                    )
+            scope = Scope(
+                num_tasks=len(self.plan.tasks),
+                shared=shared,
+                slices=None if owned is None else owned.slices,
+                tap=bool(arguments.get("tap", False)),
+            )
             ours = key not in self._train
             program = self._train.setdefault(key, Future())
         if ours:
             try:
-                program.set_result(self._make_train(group, layout, stack, model, shared))
+                program.set_result(self._make_train(group, layout, stack, model, scope))
             except BaseException as e:
                 program.set_exception(e)
         return Compiled(layout, model, program.result())
@@ -115,8 +136,8 @@ class Programs:
     def _make_model(self, index: int, layout: Layout) -> ModelProgram:
         return model_program(self.plan.models[index][2], layout)
 
-    def _make_shared(self, index: int) -> PyTree:
-        """Which leaves the tasks of a model share, found on a few training rows."""
+    def _make_ownership(self, index: int) -> Ownership:
+        """Which tasks own the leaves of a model, found on a few training rows."""
         model = self.plan.models[index][2]
         batch = _probe_rows(self.plan.sample[0].splits["train"])
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -125,10 +146,10 @@ class Programs:
         draw = np.random.default_rng(0)
         stats = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
         params = stats.pop("params")
-        return find_ownership(model, self.plan.tasks, params, batch, stats).shared
+        return find_ownership(model, self.plan.tasks, params, batch, stats)
 
     def _make_train(
-        self, group: Group, layout: Layout, stack: Stack, model: ModelProgram, shared: PyTree
+        self, group: Group, layout: Layout, stack: Stack, model: ModelProgram, scope: Scope
     ) -> TrainProgram:
         plan, first = self.plan, group.runs[0]
         settings, budget = first.settings, group.budget
@@ -145,10 +166,10 @@ class Programs:
                 ],
                 run["branch"].astype(jnp.int32),
                 kinds=kinds,
-                shared=shared,
+                shared=scope.shared,
                 steps_per_epoch=epoch,
             )
-            return chain(weighting, settings._replace(**run["train"]), updates)
+            return chain(weighting, settings._replace(**run["train"]), updates, scope)
 
         program = train_program(
             plan.models[group.model][2],
@@ -157,8 +178,8 @@ class Programs:
             budget,
             settings.batch_size,
             layout,
-            tap=bool(parsed[0][1].get("tap", False)),
-            cut=parsed[0][0] not in weightings.SCALARIZATIONS,
+            tap=scope.tap,
+            cut=parsed[0][0] not in weightings.SCALARIZATIONS or settings.optimizers == "per_loss",
             losses_after=weightings.needs(specs[0]).losses_after,
         )
         # Compiled for shapes alone, so that the data need not be on the devices yet.

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtl.errors import InputError
 from mtl.files import RESULT_COLUMNS, to_json, write_atomic
 from mtl.sweep.plan import Group, Plan, weighting_label
@@ -34,7 +36,7 @@ def save_group(workdir: Path, plan: Plan, group: Group, results: Sequence[RunRes
         {
             "key": _run_key(plan, group, i),
             "step": r.step,
-            "metrics": {"val": r.val, "test": r.test},
+            "metrics": {"val": r.val, "test": _with_gates(r.test, r.gates)},
             "curves": r.curves,
             "failed": r.failed,
         }
@@ -110,6 +112,26 @@ def clean(workdir: Path) -> None:
         path.unlink(missing_ok=True)
     for path in workdir.rglob("*.orbax-checkpoint-tmp*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _with_gates(
+    metrics: dict[str, dict[str, float]], gates: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, float]]:
+    """Adds to every task's metrics the mean entropy and polarised share of its own gates, one per level.
+
+    Gates that all tasks share, of PLE between its levels, count only where tasks have none of their own.
+    """
+    own = [gate for gate in gates.values() if len(gate["entropy"]) == len(metrics)]
+    out = {}
+    for t, (task, values) in enumerate(metrics.items()):
+        rows = [(gate, t) for gate in own] or [(gate, 0) for gate in gates.values()]
+        found = {
+            f"gate_{name}": float(np.mean([gate[name][row] for gate, row in rows]))
+            for name in ("entropy", "polarised")
+            if rows
+        }
+        out[task] = {**values, **found}
+    return out
 
 
 def _run_key(plan: Plan, group: Group, index: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mtl.metrics import selection_value
 from mtl.sweep.optuna_study import FrozenTrial, Study, prune_by, tell
-from mtl.sweep.plan import Plan
+from mtl.sweep.plan import Plan, beginning
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import group_folder, load_group, save_group
 from mtl.tasks import Task
@@ -66,6 +66,7 @@ def run_batch(
                 programs.stack(group),
                 folder=group_folder(folder, group),
                 stop_requested=stop_requested,
+                begin=beginning(programs.plan, group),
                 prune=None if options["pruner"] == "none" else prune_by(study, numbers),
             )
             # What stood in the place of the test split is no test.

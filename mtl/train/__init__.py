@@ -1,12 +1,14 @@
 """Training: settings, the pure step, the compiled group of runs, the loop around it."""
 
+from mtl.train.checkpoint import read_best
 from mtl.train.layout import Layout, layout_for, one_device_per_core, shapes_on
 from mtl.train.loop import GroupData, RunResult, Stopped, group_data, train_group
-from mtl.train.optimizer import chain
+from mtl.train.optimizer import Scope, chain
 from mtl.train.program import ModelProgram, Stack, TrainProgram, model_program, train_program
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget, TrainSettings, budget, train_settings
 from mtl.train.step import StepMetrics, TrainState, find_ownership, make_loss_fn, make_step
+from mtl.train.transfer import held, part_mask, warm_start
 
 __all__ = [
     "Budget",
@@ -14,6 +16,7 @@ __all__ = [
     "Layout",
     "ModelProgram",
     "RunResult",
+    "Scope",
     "Stack",
     "StepMetrics",
     "Stopped",
@@ -24,14 +27,18 @@ __all__ = [
     "chain",
     "find_ownership",
     "group_data",
+    "held",
     "layout_for",
     "make_loss_fn",
     "make_step",
     "model_program",
     "one_device_per_core",
+    "part_mask",
+    "read_best",
     "shapes_on",
     "stream_key",
     "train_group",
     "train_program",
     "train_settings",
+    "warm_start",
 ]

@@ -99,6 +99,27 @@ def restore(folder: Path, like: Snapshot) -> Snapshot | None:
     return Snapshot(found.state, found.best, found.log)
 
 
+def read_best(folder: Path) -> PyTree:
+    """Reads the selected variables of a finished group, on the host.
+
+    Args:
+      folder: the group's folder of checkpoints.
+
+    Returns:
+      Parameters and running statistics by collection, leaves `[S, …]`.
+
+    Raises:
+      InputError: there is no complete checkpoint, or it cannot be read.
+    """
+    try:
+        with _manager(folder) as manager:
+            items = ocp.args.Composite(best=ocp.args.StandardRestore())
+            return jax.device_get(manager.restore(manager.latest_step(), args=items)["best"])
+    except Exception as e:
+        reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
+        raise InputError(f"checkpoint {folder} cannot be read ({reason}); train its study again") from e
+
+
 def _manager(folder: Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
     return ocp.CheckpointManager(folder.absolute(), options=options)

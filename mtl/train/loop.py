@@ -128,6 +128,7 @@ def train_group(
     progress: Progress | None = None,
     stop_requested: Callable[[], bool] = lambda: False,
     prune: Callable[[int, list[float | None]], Sequence[bool]] | None = None,
+    begin: Callable[[PyTree], PyTree] | None = None,
 ) -> list[RunResult]:
     """Trains the runs of a group as one program and evaluates each at its own best step.
 
@@ -150,6 +151,7 @@ def train_group(
       prune: asked at every look at validation with the step and the value of every run (None for those that
         were over before); true ends a run. Asked again for the looks since the last checkpoint when a group
         is continued, so its answers must not depend on the moment.
+      begin: replaces parts of the initial variables `[S, …]`, on the host; None starts from them as they are.
 
     Returns:
       One result per run, in their order.
@@ -162,6 +164,9 @@ def train_group(
 
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
     variables = model.init(stack.seeds, {k: v[0, :1] for k, v in data.train.items()})
+    if begin is not None:
+        mine = jax.tree.map(lambda x: x[:num_runs], jax.device_get(variables))
+        variables = put_by_run(begin(mine), layout)
     state = train.start(variables, stack)
     log = _empty_log(num_runs)
     saved = None

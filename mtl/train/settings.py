@@ -9,6 +9,7 @@ from mtl.tasks import Task
 
 OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
 SCHEDULES = ("constant", "cosine")
+OPTIMIZER_STATES = ("one", "per_loss", "per_owner")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -19,8 +20,17 @@ class TrainSettings(NamedTuple):
       batch_size: rows per step.
       learning_rate: of the optimiser, at its highest.
       optimizer: `adam`, `adamw`, `sgd` or `momentum` (0.9).
+      optimizers: `one` of the weighted sum; `per_loss`, one of every loss over all parameters, whose updates
+        are summed; `per_owner`, one of every set of parameters with the same tasks, which rests while their
+        weights are 0. See `mtl.weightings.per_loss` and `per_owner`.
+      init_from: workdir of a finished study, whose selected parameters are the start; empty starts afresh. A
+        run starts from that with the same model label and seed.
+      init_parts: the parts that are taken from there, such as `encoder`, `extractor`, `towers`.
+      freeze: the parts whose parameters training leaves as they are; running statistics go on following the
+        batches.
       weight_decay: decoupled, for `adamw` only.
-      clip_norm: global norm at which the weighted update is clipped; 0 does not clip.
+      clip_norm: global norm at which the weighted update is clipped (each loss's gradient with `per_loss`);
+        0 does not clip.
       schedule: `constant`, or `cosine` to zero over the whole run.
       epochs: passes over the training split; used when `steps` is 0.
       steps: steps in all; 0 leaves it to `epochs`.
@@ -41,6 +51,10 @@ class TrainSettings(NamedTuple):
     batch_size: int = 256
     learning_rate: float = 1e-3
     optimizer: str = "adam"
+    optimizers: str = "one"
+    init_from: str = ""
+    init_parts: tuple[str, ...] = ("encoder", "extractor")
+    freeze: tuple[str, ...] = ()
     weight_decay: float = 0.0
     clip_norm: float = 0.0
     schedule: str = "constant"
@@ -75,6 +89,9 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         if key not in TrainSettings._fields:
             raise unknown_name("key in config.train:", key, TrainSettings._fields)
     settings = TrainSettings(**config)
+    settings = settings._replace(
+        init_parts=_names("init_parts", settings.init_parts), freeze=_names("freeze", settings.freeze)
+    )
     for key, least in (
         ("batch_size", 1),
         ("steps", 0),
@@ -95,7 +112,12 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         raise InputError(f"train.learning_rate is {settings.learning_rate!r}, expected above 0")
     if settings.steps == 0 and not settings.epochs > 0:
         raise InputError("train.steps and train.epochs are both 0; set one of them above 0")
-    for key, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("dtype", DTYPES)):
+    for key, choices in (
+        ("optimizer", OPTIMIZERS),
+        ("optimizers", OPTIMIZER_STATES),
+        ("schedule", SCHEDULES),
+        ("dtype", DTYPES),
+    ):
         if getattr(settings, key) not in choices:
             raise unknown_name(f"train.{key}", getattr(settings, key), choices)
     if settings.weight_decay and settings.optimizer != "adamw":
@@ -106,6 +128,12 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
     if tasks is not None:
         selection(tasks, settings.select)
     return settings
+
+
+def _names(key: str, parts: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(parts, str) or not all(isinstance(part, str) and part for part in parts):
+        raise InputError(f"train.{key} is {parts!r}, expected a tuple of names such as ('encoder',)")
+    return tuple(parts)
 
 
 class Budget(NamedTuple):

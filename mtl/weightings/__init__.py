@@ -17,11 +17,13 @@ To add one: write `mtl/weightings/<name>.py` and add a line to `WEIGHTINGS`.
 """
 
 from mtl.weightings.aligned_mtl import aligned_mtl
+from mtl.weightings.alternating import alternating
 from mtl.weightings.build import (
     FROM_GRAMIAN,
     NEEDS,
     SCALARIZATIONS,
     STRUCTURAL,
+    UNWEIGHTED,
     WEIGHTINGS,
     Needs,
     backward_passes,
@@ -63,6 +65,8 @@ from mtl.weightings.ntkmtl import ntkmtl
 from mtl.weightings.pcd import PCDState, pcd
 from mtl.weightings.pcgrad import PCGradState, pcgrad
 from mtl.weightings.pe_ltr import pe_ltr
+from mtl.weightings.per_loss import PerLossState, per_loss
+from mtl.weightings.per_owner import PerOwnerState, per_owner
 from mtl.weightings.rlw import RLWState, rlw
 from mtl.weightings.sdmgrad import SDMGradState, sdmgrad
 from mtl.weightings.si import si
@@ -79,6 +83,7 @@ __all__ = [
     "NEEDS",
     "SCALARIZATIONS",
     "STRUCTURAL",
+    "UNWEIGHTED",
     "WEIGHTINGS",
     "DBMTLState",
     "DWAState",
@@ -97,6 +102,8 @@ __all__ = [
     "Needs",
     "PCDState",
     "PCGradState",
+    "PerLossState",
+    "PerOwnerState",
     "RLWState",
     "SDMGradState",
     "SLAWState",
@@ -107,6 +114,7 @@ __all__ = [
     "UWLState",
     "WeightsState",
     "aligned_mtl",
+    "alternating",
     "backward_passes",
     "build",
     "build_one_of",
@@ -141,6 +149,8 @@ __all__ = [
     "pcd",
     "pcgrad",
     "pe_ltr",
+    "per_loss",
+    "per_owner",
     "reads",
     "rlw",
     "sdmgrad",

@@ -12,6 +12,7 @@ from mtl.errors import InputError, unknown_name
 from mtl.jacobian import Shared
 from mtl.types import Array
 from mtl.weightings.aligned_mtl import aligned_mtl
+from mtl.weightings.alternating import alternating
 from mtl.weightings.cagrad import cagrad
 from mtl.weightings.config import config
 from mtl.weightings.contract import is_traced, known_false
@@ -55,6 +56,7 @@ WEIGHTINGS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
     # from the losses alone: one backward pass
     "ew": ew,
     "static": static,
+    "alternating": alternating,
     "uwl": uwl,
     "gls": gls,
     "si": si,
@@ -95,7 +97,7 @@ WEIGHTINGS: dict[str, Callable[..., optax.GradientTransformationExtraArgs]] = {
 SCALARIZATIONS = frozenset(
     {
         *("ew", "static", "uwl", "gls", "si", "dwa", "rlw", "imtl_l", "famo", "stch", "go4align", "slaw"),
-        *("group_dro", "loss_norm"),
+        *("group_dro", "loss_norm", "alternating"),
     }
 )
 """Methods defined as a weighted *loss*, heads included: `build` does not restrict them to shared leaves."""

@@ -60,7 +60,12 @@ def test_its_claims_are_about_its_own_cells(study):
     config = plain(config_of(study))
     check_claims(config["report"]["claims"])
     models = {spec if isinstance(spec, str) else spec.get("label", spec["name"]) for spec in config["models"]}
-    conditions = {hparams(values) for values in grid(config, "dataset")}
+    kept = config["report"]["conditions"]
+    conditions = {
+        hparams({**values, **{key: more[key] for key in kept}})
+        for values in grid(config, "dataset")
+        for more in grid(config, "train")
+    }
     for claim in config["report"]["claims"]:
         for test in claim["tests"]:
             for cell in cells(test["value"]):

@@ -47,6 +47,13 @@ def test_validation_chooses_and_data_hyper_parameters_stay_apart(tmp_path):
     assert (record.group, record.content["hparams"]) == (first, "learning_rate=0.2;p=1")
 
 
+def test_a_train_key_that_is_a_condition_is_compared_and_not_tuned(tmp_path):
+    config = {**SWEEP, "report": {"conditions": ["learning_rate"]}}
+    study = write_study(tmp_path, two_methods(), kinds=("binary",), config=config)
+    assert tune(study) == (study, {}, {}, {})
+    assert Group("d", "learning_rate=0.2;p=1") in tune(study).study.tables
+
+
 def test_without_a_swept_train_key_nothing_is_tuned(tmp_path):
     study = write_study(tmp_path, two_methods(), kinds=("binary",), config={"sweep": {"dataset": {"p": [1]}}})
     tuned = tune(study)

@@ -16,9 +16,9 @@ def config(**changes):
 
 
 def test_every_train_setting_is_a_key_with_its_default():
-    assert plain(config().train) == TrainSettings()._asdict()
+    assert plain(config().train) == plain(TrainSettings()._asdict())
     changed = plain(config(train={"steps": 5, "learning_rate": 1}).train)
-    assert changed == TrainSettings(steps=5, learning_rate=1.0)._asdict()
+    assert changed == plain(TrainSettings(steps=5, learning_rate=1.0)._asdict())
     assert isinstance(changed["learning_rate"], float)
 
 
@@ -56,6 +56,7 @@ def test_plain_configs_are_json():
         ({"models": [{"label": "x"}]}, r"config.models\[0\] has no 'name'"),
         ({"train": []}, r"config.train is \[\], expected a mapping"),
         ({"report": {"base": ""}}, "unknown key in config.report: 'base'"),
+        ({"report": {"conditions": ["steps"]}}, "conditions names 'steps', .* it sweeps nothing"),
         ({"extra": 1}, "unknown config key 'extra'"),
     ],
 )

@@ -38,6 +38,34 @@ def result(seed, value=0.5, failed=None):
     return RunResult(seed, 4, metrics, metrics, {}, curve, None)
 
 
+@pytest.mark.parametrize(
+    "gates, entropies, shares",
+    [
+        ({"gate": {"entropy": [0.5], "polarised": [0.25]}}, (0.5, 0.5), (0.25, 0.25)),
+        ({"gate": {"entropy": [0.5, 1.5], "polarised": [0.0, 1.0]}}, (0.5, 1.5), (0.0, 1.0)),
+        (
+            {
+                "level1/task_gate": {"entropy": [0.5, 1.5], "polarised": [0.0, 1.0]},
+                "level1/shared_gate": {"entropy": [9.0], "polarised": [9.0]},
+                "level2/task_gate": {"entropy": [1.0, 0.5], "polarised": [0.5, 0.0]},
+            },
+            (0.75, 1.0),
+            (0.25, 0.5),
+        ),
+    ],
+    ids=["one for all", "one per task", "levels"],
+)
+def test_gates_are_metrics_of_their_tasks_on_the_test_split(plan, tmp_path, gates, entropies, shares):
+    found = [result(seed)._replace(gates=gates) for seed in (0, 1)]
+    save_group(tmp_path, plan, plan.groups[0], found)
+    write_results(tmp_path, plan)
+    values = {(r[6], r[7], r[8]): float(r[9]) for r in rows(tmp_path)[1:]}
+    for task, entropy, share in zip(("task_2", "task_1"), entropies, shares, strict=True):
+        assert values["test", task, "gate_entropy"] == entropy
+        assert values["test", task, "gate_polarised"] == share
+    assert not any(split == "val" and metric.startswith("gate_") for split, _, metric in values)
+
+
 def rows(workdir):
     with (workdir / "results.csv").open(newline="") as file:
         return list(csv.reader(file))

@@ -49,6 +49,12 @@ TABLE = (
         symmetric=False,
     ),
     losses_only("static", weights=2.0, decay=0.9, decay_steps=2),
+    Row(
+        "alternating",
+        lambda t: {"num_tasks": t, "phase": (3,) + (1,) * (t - 1)},
+        uses_gradients=False,
+        symmetric=False,
+    ),
     losses_only("uwl"),
     losses_only("uwl", freeze_at=3, average_last=2),
     losses_only("gls"),

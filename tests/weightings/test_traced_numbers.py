@@ -28,6 +28,7 @@ GIVEN = ("num_tasks", "kinds", "shared", "steps_per_epoch", "optimizer")
 NUMBERS = {
     "ew": "",
     "static": "weights decay",
+    "alternating": "",
     "uwl": "learning_rate init loss_coefficient log_coefficient",
     "gls": "",
     "si": "",
