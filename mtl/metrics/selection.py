@@ -29,7 +29,8 @@ def selection(tasks: Sequence[Task], select: str) -> tuple[Part, ...]:
     Args:
       tasks: T tasks.
       select: a task's name for its primary metric; `mean` for the primary metrics of all tasks; or a metric
-        that all tasks have, such as `r2` where labels differ in scale, so that no task's unit decides.
+        for the tasks that have it, such as `auc` where one more task is measured in dollars, or `r2` where
+        labels differ in scale, so that no task's unit decides.
 
     Returns:
       One entry per task that counts.
@@ -39,10 +40,10 @@ def selection(tasks: Sequence[Task], select: str) -> tuple[Part, ...]:
     """
     named = {task.name: PRIMARY[task.kind] for task in tasks if select in ("mean", task.name)}
     if not named:
-        common = set(HIGHER_IS_BETTER).intersection(*(METRICS[task.kind] for task in tasks))
-        if select not in common:
-            raise unknown_name("train.select", select, ("mean", *(t.name for t in tasks), *sorted(common)))
-        named = dict.fromkeys((task.name for task in tasks), select)
+        known = set(HIGHER_IS_BETTER) & {metric for task in tasks for metric in METRICS[task.kind]}
+        if select not in known:
+            raise unknown_name("train.select", select, ("mean", *(t.name for t in tasks), *sorted(known)))
+        named = {task.name: select for task in tasks if select in METRICS[task.kind]}
     return tuple(
         Part(task, metric, 1.0 if HIGHER_IS_BETTER[metric] else -1.0) for task, metric in named.items()
     )
