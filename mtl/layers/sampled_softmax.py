@@ -43,4 +43,5 @@ def sampled_softmax_loss(
     logits = jnp.concatenate([of_target, of_drawn], axis=-1).astype(jnp.float32)
     first = jnp.zeros(logits.shape[:-1], jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, first)
-    return jnp.sum(jnp.where(live, losses, 0.0), axis=-1) / jnp.maximum(jnp.sum(live), 1)
+    count = jnp.maximum(jnp.sum(live), 1).astype(jnp.float32)
+    return jnp.sum(jnp.where(live, losses, 0.0), axis=-1) / count

@@ -108,6 +108,19 @@ def test_without_sharing_nothing_is_shared(name):
     assert not any(jax.tree.leaves(shared))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_dtypes_are_never_promoted_by_chance(name):
+    dataset, model, params, batch = case(name)
+    half = build_model({"name": name, "embedding_dim": 3, "tower_features": (5,)}, dataset.schema, "bfloat16")
+    with jax.numpy_dtype_promotion("strict"):
+        for each in (model, half):
+            loss_fn = make_loss_fn(each, dataset.schema.tasks)
+            outputs = jax.eval_shape(each.apply, {"params": params}, batch)
+            losses = jax.eval_shape(loss_fn, params, batch, jax.random.key(0))
+            assert outputs.dtype == losses.dtype == jnp.float32
+            assert outputs.shape == (3, 32, 7)
+
+
 def test_refer_features_are_ordinary_inputs_of_the_first_version():
     dataset, model, params, batch = case("rui1")
     names = [column.name for column in dataset.schema.id_columns]
