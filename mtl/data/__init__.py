@@ -13,6 +13,7 @@ from typing import Any
 from mtl.data.ali_ccp import ali_ccp
 from mtl.data.aliexpress import aliexpress
 from mtl.data.census import census_income
+from mtl.data.channels import Channel, pretrain_channels, with_channels
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
 from mtl.data.digits import multi_digits
@@ -22,6 +23,7 @@ from mtl.data.kuairand import kuairand
 from mtl.data.movielens import movielens
 from mtl.data.multimnist import multi_mnist
 from mtl.data.scenarios import scenario_synthetic
+from mtl.data.sequence import sequence_synthetic
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.errors import InputError, unknown_name
 
@@ -29,6 +31,7 @@ __all__ = [
     "DATASETS",
     "ROLES",
     "SPLITS",
+    "Channel",
     "Columns",
     "ConflictProblem",
     "Dataset",
@@ -46,8 +49,11 @@ __all__ = [
     "movielens",
     "multi_digits",
     "multi_mnist",
+    "pretrain_channels",
     "scenario_synthetic",
+    "sequence_synthetic",
     "validate",
+    "with_channels",
 ]
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
@@ -62,6 +68,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "ali_ccp": ali_ccp,
     "aliexpress": aliexpress,
     "movielens": movielens,
+    "sequence_synthetic": sequence_synthetic,
 }
 
 

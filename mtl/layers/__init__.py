@@ -3,10 +3,20 @@
 Experts, gates and towers are stacked parameters with a leading axis, each run as one batched product.
 """
 
+from mtl.layers.attention import (
+    DIN,
+    ActivationUnit,
+    AdditiveScores,
+    PositionScores,
+    live_softmax,
+    weighted_sum,
+)
 from mtl.layers.bayesian import RelationUnits, relation_groups
 from mtl.layers.by_domain import of_domain
 from mtl.layers.cgc_level import CGCLevel
-from mtl.layers.embedding import Encoder, fused_ids, gather
+from mtl.layers.crosses import Crosses
+from mtl.layers.dupn import DUPN, PropertyGatedLSTM
+from mtl.layers.embedding import Encoder, beside, fused_ids, gather, joined, live_mean, pool_sequences
 from mtl.layers.gate import (
     POLARISED,
     Gate,
@@ -22,31 +32,48 @@ from mtl.layers.head import Heads
 from mtl.layers.mlp import StackedMLP
 from mtl.layers.ncf import NCF
 from mtl.layers.partitioned_norm import PartitionedNorm
+from mtl.layers.sampled_softmax import sampled_softmax_loss
 from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
+from mtl.layers.vector_tower import VectorTower
 
 __all__ = [
+    "DIN",
+    "DUPN",
     "NCF",
     "POLARISED",
     "RELU_GAIN",
+    "ActivationUnit",
+    "AdditiveScores",
     "CGCLevel",
+    "Crosses",
     "Encoder",
     "Gate",
     "Heads",
     "Mixture",
     "PartitionedNorm",
+    "PositionScores",
+    "PropertyGatedLSTM",
     "RelationUnits",
     "StackedDense",
     "StackedMLP",
+    "VectorTower",
+    "beside",
     "dropped_softmax",
     "fused_ids",
     "gate_statistics",
     "gather",
+    "joined",
+    "live_mean",
+    "live_softmax",
     "mix",
     "of_domain",
+    "pool_sequences",
     "relation_groups",
+    "sampled_softmax_loss",
     "simplex_gate",
     "softmax_gate",
     "stacked_init",
     "stacked_matmul",
     "tap_mixture",
+    "weighted_sum",
 ]

@@ -1,7 +1,7 @@
 """From raw columns to features: embedding tables for ids, and the numbers as they are."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -45,6 +45,66 @@ def gather(tables: Array, ids: Array) -> Array:
       `[B, C, embedding_dim]` or `[T, B, C, embedding_dim]`; NaN where an id is outside the table.
     """
     return jnp.take(tables, ids, axis=-2, mode="fill")
+
+
+def pool_sequences(
+    ids: Array,
+    rows: Array,
+    sequences: Sequence[int] | None,
+    pools: Mapping[int, Callable[[Array, Array], Array]] | None = None,
+) -> Array:
+    """Replaces the rows of every sequence by one.
+
+    Args:
+      ids: `[B, C] int32`; 0 in a sequence is padding.
+      rows: `[*S, B, C, E]`.
+      sequences: for each column the number of its sequence, −1 for a column of its own; None without any.
+      pools: by the number of a sequence `(rows [*S, B, L, E], live [B, L] bool) → [*S, B, E]`; of the others
+        the mean is taken, padding left out, which is 0 for an empty one.
+
+    Returns:
+      `[*S, B, C', E]` where a sequence counts as one of C' columns.
+    """
+    if sequences is None or max(sequences, default=-1) < 0:
+        return rows
+    parts = []
+    for number, columns in itertools.groupby(range(len(sequences)), sequences.__getitem__):
+        part = np.array(list(columns))
+        if number < 0:
+            parts.append(rows[..., part, :])
+            continue
+        pool = (pools or {}).get(number, live_mean)
+        parts.append(pool(rows[..., part, :], ids[:, part] > 0)[..., None, :])
+    return jnp.concatenate(parts, axis=-2)
+
+
+def live_mean(rows: Array, live: Array) -> Array:
+    """Averages rows `[*S, B, L, E]` over the positions where `live [B, L]` is true; 0 where none is."""
+    total = jnp.sum(jnp.where(live[..., None], rows, 0), axis=-2)
+    return total / jnp.maximum(jnp.sum(live, axis=-1, keepdims=True), 1).astype(rows.dtype)
+
+
+def joined(rows: Array, sequences: Sequence[Sequence[int]], length: int) -> Array:
+    """Puts the embeddings of several sequences side by side.
+
+    Args:
+      rows: embeddings of all columns `[*S, B, C, E]`.
+      sequences: positions of the columns of each of N sequences, N ≥ 0.
+      length: L, the number of columns of each.
+
+    Returns:
+      `[*S, B, L, N·E]`.
+    """
+    if not sequences:
+        return rows[..., :length, :0]
+    return jnp.concatenate([rows[..., list(positions), :] for positions in sequences], axis=-1)
+
+
+def beside(rows: Array, numeric: Array) -> Array:
+    """Puts rows `[*S, B, C, E]` one after the other, then the numbers `[B, F]`: `[*S, B, C·E + F]`."""
+    flat = rows.reshape(*rows.shape[:-2], -1)
+    numeric = jnp.broadcast_to(numeric.astype(rows.dtype), (*flat.shape[:-1], numeric.shape[-1]))
+    return jnp.concatenate([flat, numeric], axis=-1)
 
 
 class Encoder(nn.Module):
@@ -100,27 +160,8 @@ class Encoder(nn.Module):
           `[B, D]`, D = C·embedding_dim + F where a sequence counts as one of C columns; `[T, B, D]` with
           private tables and C > 0.
         """
-        numeric = numeric.astype(self.dtype)
         if not self.vocab_sizes:
-            return numeric
+            return numeric.astype(self.dtype)
         if rows is None:
             rows = self.look_up(ids)
-        rows = self._pooled(ids, rows.astype(self.dtype))
-        flat = rows.reshape(*rows.shape[:-2], -1)
-        numeric = jnp.broadcast_to(numeric, (*flat.shape[:-1], numeric.shape[-1]))
-        return jnp.concatenate([flat, numeric], axis=-1)
-
-    def _pooled(self, ids: Array, rows: Array) -> Array:
-        """Replaces the rows of every sequence by their mean."""
-        if self.sequences is None or max(self.sequences) < 0:
-            return rows
-        parts = []
-        for number, columns in itertools.groupby(range(len(self.sequences)), self.sequences.__getitem__):
-            part = np.array(list(columns))
-            if number < 0:
-                parts.append(rows[..., part, :])
-                continue
-            live = (ids[:, part] > 0).astype(self.dtype)[..., None]
-            total = jnp.sum(rows[..., part, :] * live, axis=-2, keepdims=True)
-            parts.append(total / jnp.maximum(jnp.sum(live, axis=-2, keepdims=True), 1))
-        return jnp.concatenate(parts, axis=-2)
+        return beside(pool_sequences(ids, rows.astype(self.dtype), self.sequences), numeric)

@@ -50,6 +50,30 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "star": {"extractor": "star", "transfer": "independent", "side_tower": "domain"},
     "dbmtl3": {"extractor": "scenario_experts", "transfer": "bayesian"},
+    "din": {"encoder": "din", "extractor": "shared_bottom", "transfer": "independent"},
+    "dupn": {"encoder": "dupn", "extractor": "shared_bottom", "transfer": "independent"},
+    "dmr1": {
+        "encoder": "din",
+        "extractor": "shared_bottom",
+        "transfer": "independent",
+        "side_tower": "match",
+    },
+    "dmr2": {
+        "encoder": "crosses",
+        "extractor": "shared_bottom",
+        "transfer": "independent",
+        "side_tower": "channels",
+    },
+    "dmr2_two_stage": {
+        "encoder": "crosses",
+        "extractor": "shared_bottom",
+        "transfer": "independent",
+        "side_tower": "channels",
+        "stage": "two_stage",
+    },
+    "rui1": {"extractor": "shared_bottom", "transfer": "independent"},
+    "rui2": {"extractor": "shared_bottom", "transfer": "independent", "side_tower": "refer"},
+    "rui3": {"extractor": "shared_bottom", "transfer": "independent", "side_tower": "rui"},
 }
 """The parts of published models, and arguments that they set; a spec's own come first."""
 

@@ -23,7 +23,8 @@ class MultiTaskModel(nn.Module):
         field `num_domains` is also given `domain=`, the rows' scenarios `[B]`.
       towers: `[T, B, H]` or `[B, H] → [T, B, H']`.
       transfer: `(h [T, B, H'], train=) → [T, B, K_max]`.
-      side_tower: `(x, ids, rows, train=) → [T, B, K_max]`, what is added to the outputs; None for nothing.
+      side_tower: `(x, ids, numeric, rows, train=) → [T, B, K_max]`, what is added to the outputs; None for
+        nothing.
       domain_column: position of the scenarios among the id columns; None where there are none.
       encoder_dropout: share of the encoder's features that training sets to 0; the others grow to make up.
       tower_dropout: likewise of the towers' outputs.
@@ -65,7 +66,7 @@ class MultiTaskModel(nn.Module):
         outputs = self.transfer(nn.Dropout(self.tower_dropout)(h, deterministic=not train), train=train)
         if self.side_tower is None:
             return outputs
-        return outputs + self.side_tower(x, batch["ids"], rows, train=train)
+        return outputs + self.side_tower(x, batch["ids"], batch["numeric"], rows, train=train)
 
 
 def initial_variables(model: MultiTaskModel, keys: Any, batch: Batch) -> dict[str, Any]:

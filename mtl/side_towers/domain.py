@@ -61,12 +61,13 @@ class DomainTower(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array, ids: Array, rows: Array, *, train: bool = False) -> Array:
+    def __call__(self, x: Array, ids: Array, numeric: Array, rows: Array, *, train: bool = False) -> Array:
         """Computes what is added.
 
         Args:
           x: `[B, D]`, or `[T, B, D]` where each task has its own encoder.
           ids: `[B, C]`, not read.
+          numeric: not read.
           rows: embeddings `[B, C, E]` or `[T, B, C, E]`.
           train: not read.
 

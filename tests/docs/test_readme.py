@@ -11,6 +11,7 @@ from mtl.data import DATASETS
 from mtl.extractors import EXTRACTORS
 from mtl.metrics import METRICS
 from mtl.models import ENCODERS, PRESETS
+from mtl.side_towers import SIDE_TOWERS
 from mtl.transfers import TRANSFERS
 from mtl.weightings import WEIGHTINGS
 
@@ -62,6 +63,7 @@ def test_script_needs_fifteen_lines_and_only_the_weightings_and_the_jacobian(cap
         ("encoder", ENCODERS),
         ("extractor", EXTRACTORS),
         ("transfer", TRANSFERS),
+        ("side tower", SIDE_TOWERS),
         ("model (preset)", PRESETS),
         ("weighting", WEIGHTINGS),
     ],

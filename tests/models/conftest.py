@@ -25,6 +25,12 @@ SCHEMA = Schema(
 )
 
 
+HISTORIES = {"din", "dupn", "crosses", "match", "channels", "refer", "rui"}
+"""Parts that read sequences or the item that a user comes from; see `test_sequence_presets.py`."""
+
+PLAIN = [name for name, row in PRESETS.items() if not HISTORIES & {row.get("encoder"), row.get("side_tower")}]
+
+
 class Case(NamedTuple):
     name: str
     model: MultiTaskModel
@@ -65,7 +71,7 @@ def make_case(name):
     return Case(name, model, random_params(model, batch), batch, stats)
 
 
-@pytest.fixture(params=PRESETS)
+@pytest.fixture(params=PLAIN)
 def case(request):
     return make_case(request.param)
 
@@ -88,3 +94,8 @@ def batch_of():
 @pytest.fixture
 def params_of():
     return random_params
+
+
+@pytest.fixture
+def plain():
+    return PLAIN

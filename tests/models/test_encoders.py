@@ -114,7 +114,8 @@ def test_arguments_of_a_model_include_those_of_its_encoder():
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_argument_of_an_encoder_can_be_set_and_has_a_default(encoder):
     own = model_arguments({"name": "single_task", "encoder": encoder})
-    ids = (IdColumn("u", 2, "user"), IdColumn("i", 3, "item")) if encoder == "ncf" else ()
+    ids = (IdColumn("u", 2, "user"), IdColumn("i", 3, "item"), IdColumn("p", 3, "user", "past", "i"))
+    ids = () if encoder == "lenet" else ids
     assert build_model({"name": "single_task", "encoder": encoder}, Schema(ids, pixels(256), TASKS))
     assert own <= {
         "encoder",
@@ -125,6 +126,9 @@ def test_every_argument_of_an_encoder_can_be_set_and_has_a_default(encoder):
         "bottom_features",
         "interaction",
         "interaction_features",
+        "attention_features",
+        "softmax",
+        "user_units",
     }
 
 
