@@ -21,6 +21,7 @@ ALLOWED = {
     "data": {"errors", "progress", "tasks", "third_party", "types"},
     "layers": {"tasks", "types"},
     "extractors": {"errors", "layers", "types"},
+    "fusion": {"errors", "metrics"},
     "side_towers": {"data", "errors", "layers", "types"},
     "transfers": {"errors", "layers", "tasks", "types"},
     "models": {
