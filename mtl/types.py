@@ -17,8 +17,9 @@ Array = jax.Array
 PyTree = Any
 Batch = Mapping[str, Array]
 """One batch: `ids [B,C] int32`, `numeric [B,F] float32`, `labels [B,T] float32` and, where some
-task does not cover every row, `mask [B,T] bool` (its sample space). A column group that a data set
-does not have is an array with zero columns, never a missing key; only `mask` may be absent."""
+task does not cover every row, `mask [B,T] bool` (its sample space), and where rows count differently
+`weights [B,T] float32`. A column group that a data set does not have is an array with zero columns, never a
+missing key; only `mask` and `weights` may be absent."""
 
 LossFn = Callable[..., Any]
 """`loss_fn(params, *args) -> losses [T]`, or `(losses [T], aux)` with `has_aux=True`."""

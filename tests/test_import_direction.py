@@ -23,6 +23,7 @@ ALLOWED = {
     "layers": {"tasks", "types"},
     "extractors": {"errors", "layers", "types"},
     "side_towers": {"columns", "data", "errors", "layers", "types"},
+    "fusion": {"errors", "metrics"},
     "transfers": {"errors", "layers", "tasks", "types"},
     "models": {
         *("columns", "data", "errors", "extractors", "jacobian", "layers", "side_towers", "tasks"),

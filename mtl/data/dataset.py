@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mtl.errors import InputError
-from mtl.tasks import Task, task_graph
+from mtl.tasks import Task, task_graph, task_loss
 
 SPLITS = ("train", "val", "test")
 ROLES = ("", "user", "item", "context", "refer", "domain")
@@ -50,9 +50,10 @@ class Schema(NamedTuple):
 
 
 Columns = dict[str, np.ndarray]
-"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32` and optional `mask [N,T] bool`. Splits
-other than `train` may have `truth [N,T] float32`, the true probability of a task's event given those that it
-requires, NaN where it is unknown."""
+"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and
+`weights [N,T] float32`, how much a row counts in a task's training loss. Splits other than `train` may have
+`truth [N,T] float32`, the true probability of a task's event given those that it requires, or the expectation
+of a real label, NaN where it is unknown."""
 
 
 class Dataset(NamedTuple):
@@ -89,17 +90,19 @@ def validate(dataset: Dataset) -> Dataset:
     """
     schema = dataset.schema
     task_graph(schema.tasks)
+    for task in schema.tasks:
+        task_loss(task)
     _validate_columns(f"data set {dataset.name!r}", schema.id_columns)
     for split in SPLITS:
         if split not in dataset.splits:
             raise InputError(f"data set {dataset.name!r}: split {split!r} is missing")
-        _validate_split(f"data set {dataset.name!r}, split {split!r}", schema, dataset.splits[split])
+        _validate_split(f"data set {dataset.name!r}, split {split!r}", schema, dataset.splits[split], split)
     if "truth" in dataset.splits["train"]:
         raise InputError(f"data set {dataset.name!r}: split 'train' has a column 'truth'; only others may")
     return dataset
 
 
-def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
+def _validate_split(where: str, schema: Schema, columns: Columns, split: str) -> None:
     widths: dict[str, tuple[int, Any]] = {
         "ids": (len(schema.id_columns), np.int32),
         "numeric": (len(schema.numeric_columns), np.float32),
@@ -107,8 +110,9 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
     }
     if "mask" in columns:
         widths["mask"] = (len(schema.tasks), np.bool_)
-    if "truth" in columns:
-        widths["truth"] = (len(schema.tasks), np.float32)
+    for optional in ("truth", "weights"):
+        if optional in columns:
+            widths[optional] = (len(schema.tasks), np.float32)
     rows = len(columns["labels"]) if "labels" in columns else 0
     if rows == 0:
         raise InputError(f"{where}: is empty; every split needs at least one row")
@@ -121,6 +125,14 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
         if array.dtype != dtype:
             raise InputError(f"{where}: {key} is {array.dtype}, expected {np.dtype(dtype)}")
     _first_bad(where, schema.numeric_columns, ~np.isfinite(columns["numeric"]), columns["numeric"])
+    if "weights" in columns:
+        bad = ~(np.isfinite(columns["weights"]) & (columns["weights"] >= 0))
+        if bad.any():
+            row, t = (int(i) for i in np.argwhere(bad)[0])
+            raise InputError(
+                f"{where}: row {row}, weight of {schema.tasks[t].name!r} is {columns['weights'][row, t]!s}, "
+                "expected a number >= 0"
+            )
     # One pass over all columns: a matrix that is mapped from disk is not read once per column.
     low, high = columns["ids"].min(axis=0), columns["ids"].max(axis=0)
     for c, column in enumerate(schema.id_columns):
@@ -136,12 +148,7 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
         live = columns["mask"][:, t] if "mask" in columns else np.ones(rows, bool)
         if not live.any():
             raise InputError(f"{where}: task {task.name!r} has no row in its sample space")
-        if task.kind == "regression":
-            bad, expected = ~np.isfinite(label), "a finite number"
-        else:
-            k = 2 if task.kind == "binary" else task.num_classes
-            bad = ~np.isin(label, np.arange(k))
-            expected = f"one of 0 … {k - 1}"
+        bad, expected = _bad_labels(task, label, split)
         bad &= live
         if bad.any():
             row = int(np.argmax(bad))
@@ -154,7 +161,7 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
         for required in task.requires:
             both = [names.index(task.name), names.index(required)]
             own, other = columns["labels"][:, both].T
-            bad = own > other
+            bad = (own == 1) & (other == 0)
             if "mask" in columns:
                 bad &= columns["mask"][:, both].all(axis=1)
             if bad.any():
@@ -162,6 +169,20 @@ def _validate_split(where: str, schema: Schema, columns: Columns) -> None:
                 raise InputError(
                     f"{where}: row {row}: {task.name!r} is 1 but {required!r}, which it requires, is 0"
                 )
+
+
+def _bad_labels(task: Task, label: np.ndarray, split: str) -> tuple[np.ndarray, str]:
+    """Which labels are outside the range of their task's kind and loss, and what that range is."""
+    limits = task_loss(task).labels
+    if task.kind == "regression" or (task.kind == "binary" and limits is not None and split == "train"):
+        low, high = limits or (-np.inf, np.inf)
+        if limits is None:
+            expected = "a finite number"
+        else:
+            expected = f"a number in [{low:g}, {high:g}]" if high < np.inf else f"a number >= {low:g}"
+        return ~(np.isfinite(label) & (label >= low) & (label <= high)), expected
+    k = 2 if task.kind == "binary" else task.num_classes
+    return ~np.isin(label, np.arange(k)), f"one of 0 … {k - 1}"
 
 
 def _validate_columns(where: str, columns: tuple[IdColumn, ...]) -> None:

@@ -43,10 +43,10 @@ def conditional_metrics(
 
 
 def truth_metrics(rate: ArrayLike, truth: ArrayLike, rows: ArrayLike) -> dict[str, float]:
-    """Distance of probabilities from the truth.
+    """Distance of predictions from the truth: of probabilities, or of expected values.
 
     Args:
-      rate: `[N]` predicted probabilities.
+      rate: `[N]` predictions.
       truth: `[N]` true ones; NaN where unknown.
       rows: `[N]` bool, the rows that count.
 

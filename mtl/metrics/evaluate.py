@@ -11,7 +11,7 @@ from mtl.metrics.auc import auc, pr_auc
 from mtl.metrics.calibration import calibration_ratio, ece
 from mtl.metrics.log_loss import log_loss, multiclass_log_loss
 from mtl.metrics.regression import mae, mse, r2, rmse
-from mtl.tasks import Task
+from mtl.tasks import Task, served
 
 METRICS: dict[str, dict[str, Callable[..., float]]] = {
     "binary": {
@@ -43,6 +43,7 @@ HIGHER_IS_BETTER = {
     "auc_given": True,
     "truth_mae": False,
     "truth_rmse": False,
+    "truth_concordance": True,
 }
 """Direction of every metric that orders models; not of ratios, whose best value is 1."""
 
@@ -54,8 +55,8 @@ def evaluate_task(
 
     Args:
       task: the task.
-      outputs: `[N,K]` network outputs with K = `task.num_outputs`: logits, or predictions of a
-        regression task in units of the label.
+      outputs: `[N,K]` network outputs with K = `task.num_outputs`; those of a regression task are turned
+        into what is served, in units of the label.
       labels: `[N]`.
       mask: `[N]` bool, the task's sample space; None for every row.
 
@@ -71,6 +72,9 @@ def evaluate_task(
         raise InputError(
             f"task {task.name!r}: outputs have shape {out.shape}, expected [N,{task.num_outputs}]"
         )
-    if task.kind != "multiclass":
-        out = out[:, 0]
-    return {name: metric(out, labels, mask) for name, metric in METRICS[task.kind].items()}
+    with np.errstate(over="ignore", invalid="ignore"):  # exp(z) of a diverged run is inf, quietly
+        if task.kind == "regression":
+            out = served(task, out.astype(np.float64))
+        elif task.kind == "binary":
+            out = out[:, 0]
+        return {name: metric(out, labels, mask) for name, metric in METRICS[task.kind].items()}

@@ -48,3 +48,28 @@ def multiclass_log_loss(logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | 
     true = np.take_along_axis(logit, label.astype(np.int64)[:, None], axis=1)
     with np.errstate(invalid="ignore"):  # a NaN logit, or inf − inf, makes the loss NaN, quietly
         return float(np.mean(np.logaddexp.reduce(logit - true, axis=1)))
+
+
+def normalised_entropy(logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None) -> float:
+    """Log loss over that of always predicting the rate of these rows, `L / (−r log r − (1 − r) log(1 − r))`.
+
+    Args:
+      logits: `[N]`.
+      labels: `[N]`, 0 or 1.
+      mask: `[N]` bool, the rows that count; None for all.
+
+    Returns:
+      A number ≥ 0; below 1 is better than the constant rate. NaN when only one class is present.
+
+    Raises:
+      InputError: the shapes do not fit one another.
+
+    Reference:
+      He et al., "Practical Lessons from Predicting Clicks on Ads at Facebook", ADKDD 2014.
+    """
+    _, label = select_rows(logits, labels, mask)
+    rate = label.mean() if label.size else 0.0
+    if rate in (0.0, 1.0):
+        return float("nan")
+    entropy = -rate * np.log(rate) - (1 - rate) * np.log1p(-rate)
+    return float(log_loss(logits, labels, mask) / entropy)

@@ -64,7 +64,7 @@ def plot_tasks(assessments: tuple[Assessment, ...], look: Look) -> Figure | None
         rows,
         columns,
         title=title + note,
-        legends=[model_legend, weighting_legend],
+        legends=[handles for handles in (model_legend, weighting_legend) if handles],
         height=3.0,
         wrap=len(shown),
         left=1.0,

@@ -17,9 +17,10 @@ METRIC_NAMES = {
     "ece": "ECE",
     "calibration_ratio": "predicted / actual",
     "auc_given": "AUC after the required event",
-    "truth_mae": "MAE to the true probability",
-    "truth_rmse": "RMSE to the true probability",
+    "truth_mae": "MAE to the truth",
+    "truth_rmse": "RMSE to the truth",
     "truth_ratio": "predicted / true",
+    "truth_concordance": "pairs in the true order",
 }
 """Metrics whose name in prose differs from their name in files."""
 

@@ -163,6 +163,8 @@ def hparams(values: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(" + ",".join(f"{k}:{_short(v)}" for k, v in value.items()) + ")"
     if isinstance(value, list | tuple):
         return "(" + ",".join(_short(v) for v in value) + ")"
     return str(value).replace(";", ",").replace("=", ":")

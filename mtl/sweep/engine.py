@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mtl.progress import Progress
 from mtl.sweep.hosts import ALONE, Hosts, deal, leave, meet
-from mtl.sweep.plan import Group, Plan, beginning, weighting_label
+from mtl.sweep.plan import Group, Plan, beginning, group_tasks, weighting_label
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import clean, group_folder, load_group, save_group, write_results
 from mtl.train import train_group
@@ -75,7 +75,7 @@ def run_plan(
                 following.append(ahead.submit(programs.compile, later))
             results = train_group(
                 *compiled,
-                plan.tasks,
+                group_tasks(plan, group),
                 group.runs[0].settings,
                 group.budget,
                 programs.data(group),

@@ -84,7 +84,7 @@ class Plan(NamedTuple):
     Attributes:
       name: the study's name.
       dataset: the data set's name.
-      tasks: T tasks.
+      tasks: T tasks; those of a group have the losses of its data sets, see `group_tasks`.
       models: label, spec and module of every model.
       weightings: label and spec of every weighting.
       sources: what data sets the runs read.
@@ -196,7 +196,8 @@ def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Gro
         spec = weighting_spec(plan, run)
         method, fixed = structure(spec), train_structure(run.settings)
         what = (run.settings.share_programs and weightings.reads(spec)) or method
-        key = m, what, fixed, plan.sources[run.source].shapes, steps
+        source = plan.sources[run.source]
+        key = m, what, fixed, source.shapes, source.tasks, steps
         branches, runs = together.setdefault(key, ({}, []))
         branches.setdefault(method, run.weighting)
         runs.append(run)
@@ -205,6 +206,11 @@ def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Gro
         for (m, *_, steps), (branches, runs) in together.items()
         for part in _cut(runs, plan.models[m][2], plan.sample)
     )
+
+
+def group_tasks(plan: Plan, group: Group) -> tuple[Task, ...]:
+    """The tasks of a group's runs, with the losses that these have."""
+    return plan.sources[group.runs[0].source].tasks
 
 
 def numbers(plan: Plan, group: Group, run: Run) -> dict[str, Any]:

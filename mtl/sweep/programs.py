@@ -14,7 +14,7 @@ from mtl import weightings
 from mtl.errors import InputError
 from mtl.models import initial_variables
 from mtl.ownership import Ownership
-from mtl.sweep.plan import Group, Plan, numbers, spec_of, structure, train_structure
+from mtl.sweep.plan import Group, Plan, group_tasks, numbers, spec_of, structure, train_structure
 from mtl.sweep.sources import shapes, unequal_draws
 from mtl.train import (
     GroupData,
@@ -96,7 +96,7 @@ class Programs:
         specs = [spec_of(self.plan, weighting) for weighting in group.branches]
         fixed = tuple(map(structure, specs)), train_structure(first.settings)
         sets = len(group.sources), self.plan.sources[first.source].shapes
-        key = (group.model, fixed, group.budget, runs, sets, layout)
+        key = (group.model, fixed, group.budget, runs, sets, group_tasks(self.plan, group), layout)
         with self._lock:
             model = self._model(group.model, layout)
             name, arguments = weightings.parse(specs[0])
@@ -173,7 +173,7 @@ class Programs:
 
         program = train_program(
             plan.models[group.model][2],
-            plan.tasks,
+            group_tasks(plan, group),
             make_optimizer,
             budget,
             settings.batch_size,

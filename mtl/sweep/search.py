@@ -25,7 +25,7 @@ from mtl.sweep.hosts import ALONE, Hosts, deal, meet
 from mtl.sweep.merge import merge
 from mtl.sweep.plan import BASELINE_WEIGHTING, Plan, plan_with
 from mtl.sweep.programs import Programs
-from mtl.sweep.sources import Load, loader
+from mtl.sweep.sources import Load, loader, same_columns
 from mtl.sweep.space import Axis, axes, check_space, corners, decode
 from mtl.sweep.store import clean
 from mtl.sweep.trials import run_batch
@@ -108,10 +108,10 @@ def check_search(
         for drawn in corners(method.axes):
             values = decode(method.axes, drawn)
             tried = _plan(search, method, values, seeds=1, name="tried")
-            if tried.sample[0].schema != plan.sample[0].schema:
+            if not same_columns(tried.sample[0].schema, plan.sample[0].schema):
                 raise InputError(
                     f"config.sweep.search.dataset: {values['dataset']} changes the columns or tasks "
-                    "of the data set; a study compares methods on one schema"
+                    "of the data set; a study compares methods on one schema, in which only losses may vary"
                 )
     return search
 

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from mtl import data
-from mtl.data import Dataset
+from mtl.data import Dataset, Schema
 from mtl.errors import InputError
 from mtl.sweep.config import hparams
 from mtl.sweep.grid import grid
+from mtl.tasks import Task
 
 Load = Callable[[Mapping[str, Any]], Dataset]
 """Loads a data set from its arguments."""
@@ -32,12 +33,14 @@ class Source(NamedTuple):
       arguments: all arguments of its loader.
       shapes: rows and columns per split; data sets of one shape can be stacked.
       rows: rows of the training split.
+      tasks: its tasks; between the data sets of a study only losses differ.
     """
 
     values: Mapping[str, Any]
     arguments: Mapping[str, Any]
     shapes: str
     rows: int
+    tasks: tuple[Task, ...]
 
 
 def load_sources(config: Mapping[str, Any], load: Load) -> tuple[tuple[Dataset, ...], tuple[Source, ...]]:
@@ -65,17 +68,27 @@ def load_sources(config: Mapping[str, Any], load: Load) -> tuple[tuple[Dataset, 
             raise InputError(f"config.dataset.resample is {resample!r}, expected true or false")
         draws = [{**arguments, "seed": s} for s in range(config["seeds"])] if resample else [arguments]
         first = load(draws[0])
-        if sample and first.schema != sample[0].schema:
+        if sample and not same_columns(first.schema, sample[0].schema):
             raise InputError(
                 f"config.sweep.dataset: {hparams(values)} changes the columns or tasks of the data set; "
-                "a study compares methods on one schema"
+                "a study compares methods on one schema, in which only losses may vary"
             )
         shape = shapes(first)
         if len(draws) > 1 and shapes(load(draws[1])) != shape:
             raise unequal_draws()
         sample.append(first)
-        sources += [Source(values, draw, shape, len(first.splits["train"]["labels"])) for draw in draws]
+        rows = len(first.splits["train"]["labels"])
+        sources += [Source(values, draw, shape, rows, first.schema.tasks) for draw in draws]
     return tuple(sample), tuple(sources)
+
+
+def same_columns(a: Schema, b: Schema) -> bool:
+    """Whether two schemas agree in all but the losses of their tasks."""
+    usual = [
+        schema._replace(tasks=tuple(t._replace(loss="", loss_arguments=()) for t in schema.tasks))
+        for schema in (a, b)
+    ]
+    return usual[0] == usual[1]
 
 
 def shapes(dataset: Dataset) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mtl.metrics import selection_value
 from mtl.sweep.optuna_study import FrozenTrial, Study, prune_by, tell
-from mtl.sweep.plan import Plan, beginning
+from mtl.sweep.plan import Plan, beginning, group_tasks
 from mtl.sweep.programs import Programs
 from mtl.sweep.store import group_folder, load_group, save_group
 from mtl.tasks import Task
@@ -59,7 +59,7 @@ def run_batch(
         if load_group(folder, group) is None:
             results = train_group(
                 *programs.compile(group),
-                programs.plan.tasks,
+                group_tasks(programs.plan, group),
                 settings,
                 group.budget,
                 programs.data(group),

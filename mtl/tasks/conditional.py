@@ -4,23 +4,28 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 
-from mtl.tasks.losses import task_losses
 from mtl.tasks.task import Task, required_tasks
+from mtl.tasks.task_losses import task_losses
 from mtl.types import Array
 
 
 def conditional_losses(
-    tasks: Sequence[Task], logits: Array, labels: Array, mask: Array | None = None
+    tasks: Sequence[Task],
+    logits: Array,
+    labels: Array,
+    mask: Array | None = None,
+    weights: Array | None = None,
 ) -> Array:
     """Mean cross-entropy of P(y_t | what t requires has happened), over the rows where it has.
 
-        L_t = Σ_b δ_tb CE(c_tb, y_tb) / Σ_b δ_tb,   δ_tb = mask_tb Π_{r required by t} mask_rb y_rb
+        L_t = Σ_b δ_tb w_tb CE(c_tb, y_tb) / Σ_b δ_tb w_tb,   δ_tb = mask_tb Π_{r required by t} mask_rb y_rb
 
     Args:
       tasks: T tasks.
       logits: c `[T, B]`, logits of the conditional probabilities.
       labels: y `[B, T]`.
       mask: sample spaces `[B, T]` bool; None when every task covers every row.
+      weights: w `[B, T]` float ≥ 0; None for ones.
 
     Returns:
       Losses `[T]` float32; 0 for a task that requires none.
@@ -38,4 +43,4 @@ def conditional_losses(
     ]
     # Tasks of other kinds require none: their labels are read on no row.
     binary = [Task(task.name) for task in tasks]
-    return task_losses(binary, logits[..., None], labels, jnp.stack(columns, axis=1))
+    return task_losses(binary, logits[..., None], labels, jnp.stack(columns, axis=1), weights)

@@ -20,6 +20,8 @@ class Task(NamedTuple):
       parents: names of the tasks whose outcome this one depends on (edges of the task graph).
       requires: names of the parents without whose event this task's event cannot happen, such as the click
         of a purchase; both tasks are binary then.
+      loss: name of its loss among those of its kind, see `mtl.tasks.LOSSES`; "" for the usual one.
+      loss_arguments: the loss's arguments that are not at their defaults, as pairs of name and number.
     """
 
     name: str
@@ -27,6 +29,8 @@ class Task(NamedTuple):
     num_classes: int = 2
     parents: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    loss: str = ""
+    loss_arguments: tuple[tuple[str, float], ...] = ()
 
     @property
     def num_outputs(self) -> int:

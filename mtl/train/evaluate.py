@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mtl.metrics import conditional_metrics, evaluate_task, log_conditional, truth_metrics
-from mtl.tasks import Task
+from mtl.metrics import concordance, conditional_metrics, evaluate_task, log_conditional, truth_metrics
+from mtl.tasks import Task, served
 
 TaskMetrics = dict[str, dict[str, float]]
 """Task name → metric name → value."""
@@ -21,15 +21,17 @@ def evaluate(
     """Computes all metrics of all tasks of one run.
 
     A task that requires one other is also judged by its conditional probability, the ratio of the two
-    outputs' probabilities, see `mtl.metrics.conditional_metrics`.
+    outputs' probabilities, see `mtl.metrics.conditional_metrics`. Where the expectation of a real label is
+    known, what is served is compared with it, by `truth_metrics` and by `truth_concordance`, the share of
+    pairs of rows that it orders as the expectation does.
 
     Args:
       tasks: T tasks.
       outputs: `[T, N, K]`.
       labels: `[N, T]`.
       mask: sample spaces `[N, T]` bool, or None.
-      truth: true probabilities of the tasks' events given those they require `[N, T]`, NaN where unknown, or
-        None.
+      truth: true probabilities of the tasks' events given those they require, and expectations of real
+        labels, `[N, T]`, NaN where unknown, or None.
 
     Returns:
       Metrics by task; a metric without meaning on these rows is NaN.
@@ -52,5 +54,11 @@ def evaluate(
         elif known is not None and task.kind == "binary" and not task.requires:
             rate = np.exp(-np.logaddexp(0.0, -outputs[t][:, 0].astype(np.float64)))
             metrics |= truth_metrics(rate, known, inside[:, t])
+        elif known is not None and task.kind == "regression":
+            with np.errstate(over="ignore"):
+                value = served(task, outputs[t].astype(np.float64))
+            metrics |= truth_metrics(value, known, inside[:, t])
+            live = inside[:, t] & np.isfinite(known)
+            metrics["truth_concordance"] = concordance(value, known, live)
         found[task.name] = metrics
     return found

@@ -79,10 +79,10 @@ def make_loss_fn(
             variables["perturbations"] = perturbations
         rngs = {"dropout": key}
         outputs, sown = model.apply(variables, batch, train=train, rngs=rngs, mutable=collections)
-        labels, mask = batch["labels"], batch.get("mask")
-        losses = task_losses(tasks, outputs, labels, mask)
+        labels, mask, weights = batch["labels"], batch.get("mask"), batch.get("weights")
+        losses = task_losses(tasks, outputs, labels, mask, weights)
         for logits in jax.tree.leaves(sown.get("conditionals", {})):
-            also = conditional_losses(tasks, logits, labels, mask)
+            also = conditional_losses(tasks, logits, labels, mask, weights)
             only = model.transfer.supervise == "conditional"
             losses = jnp.where(_requiring(tasks), also, losses) if only else losses + also
         losses = sum(jax.tree.leaves(sown.get("penalties", {})), start=losses)

@@ -13,6 +13,7 @@ import run
 from mtl import sweep
 from mtl.data import DATASETS
 from mtl.extractors import EXTRACTORS
+from mtl.fusion import FUSIONS
 from mtl.models import ENCODERS
 from mtl.transfers import TRANSFERS
 from mtl.weightings import WEIGHTINGS
@@ -20,7 +21,8 @@ from mtl.weightings import WEIGHTINGS
 ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"
 FILES = ROOT / "docs" / "files.md"
-PAGES = (ROOT / "README.md", EXTENDING, FILES)
+FUSION = ROOT / "docs" / "fusion.md"
+PAGES = (ROOT / "README.md", EXTENDING, FILES, FUSION)
 DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, ENCODERS, TRANSFERS, DATASETS)
 
 
@@ -54,7 +56,7 @@ def _restored():
         signal.signal(number, handler)
 
 
-EXAMPLES = examples(EXTENDING)
+EXAMPLES = [*examples(EXTENDING), *examples(FUSION)]
 
 
 @pytest.mark.parametrize(
@@ -81,8 +83,15 @@ def test_every_kind_of_part_has_an_example_that_is_not_part_of_the_library(headi
     assert name not in names
 
 
+def test_fusion_page_lists_every_formula_with_its_parameters():
+    text = FUSION.read_text()
+    for name, formula in FUSIONS.items():
+        (line,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+        assert re.findall(r"`(\w+)`", line) == [name, *formula.parameters]
+
+
 def study() -> str:
-    (code,) = (code for heading, code in EXAMPLES if heading == "A study")
+    (code,) = (code for heading, code in examples(EXTENDING) if heading == "A study")
     return code
 
 

@@ -12,6 +12,7 @@ from mtl.extractors import EXTRACTORS
 from mtl.metrics import METRICS
 from mtl.models import ENCODERS, PRESETS
 from mtl.side_towers import SIDE_TOWERS
+from mtl.tasks import LOSSES
 from mtl.transfers import TRANSFERS
 from mtl.weightings import WEIGHTINGS
 
@@ -82,6 +83,19 @@ def test_models_table_gives_each_presets_parts():
         extractor, transfer = PRESETS[name]["extractor"], PRESETS[name]["transfer"]
         assert f"`{transfer}`" in parts
         assert f"`{extractor}` ×" in parts or (extractor == name and "of that name ×" in parts)
+
+
+def test_losses_are_listed_below_their_kinds():
+    found = rows("loss")
+    kinds = {
+        name: {k for k, losses in LOSSES.items() if name in losses} for k in LOSSES for name in LOSSES[k]
+    }
+    assert set(found) == set(kinds)
+    for name, (of, arguments) in found.items():
+        assert set(re.findall(r"\w+", of)) == kinds[name]
+        for losses in (LOSSES[kind] for kind in kinds[name]):
+            for key, argument in losses[name].arguments.items():
+                assert f"`{key}={argument.default:g}`" in arguments
 
 
 def test_metrics_of_every_kind_of_task_are_listed_in_order():

@@ -171,3 +171,9 @@ def test_the_verdict_tells_what_is_beyond_the_critical_difference(tmp_path):
     # q = 2.343, CD = 2.343 √(12 / 48) = 1.17; ranks 1, 2, 3.
     (line,) = verdict.lines
     assert line.endswith("best mean rank 1.0, c × x; beyond the critical difference of 1.2 from it: a × x.")
+
+
+def test_a_study_of_its_baseline_alone_has_a_figure_without_weightings(tmp_path):
+    rows = runs("m", "static", [0.7, 0.8]) + runs("m", "static", [2, 3], task="t1", metric="rmse")
+    study = write_study(tmp_path, rows, baseline="m")
+    assert plot_tasks(assess(tune(study)), look(study)) is not None

@@ -1,6 +1,7 @@
 """From a config to groups of runs: counts, pairing, pooling, the baseline."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ import mtl.data
 from mtl.data import mmoe_synthetic
 from mtl.errors import InputError
 from mtl.sweep import check_config, make_plan, plain, study_config
-from mtl.sweep.plan import numbers, weighting_label
+from mtl.sweep.engine import run_plan
+from mtl.sweep.plan import group_tasks, numbers, weighting_label
 
 DATASET = {"name": "mmoe_synthetic", "dim": 4, "num_train": 40, "num_val": 8, "num_test": 8}
 TRAIN = {"batch_size": 10, "epochs": 2.0}
@@ -216,3 +218,53 @@ def test_shared_arguments_may_wait_for_a_model_that_is_left_out():
     assert found.models[0][2].extractor.num_experts == 2
     with pytest.raises(InputError, match="which no model takes: 'botom_features'"):
         plan(("mmoe",), model={"botom_features": (7,)})
+
+
+LOSSES = ({"task_1": "squared"}, {"task_1": {"name": "huber", "delta": 2.0}})
+
+
+def test_losses_may_vary_between_the_points_of_a_grid():
+    found = plan(
+        dataset={"losses": LOSSES[0], "noise_std": 0.1},
+        sweep={"dataset": {"losses": LOSSES, "noise_std": (0.1, 0.2)}},
+    )
+    assert [[t.loss for t in group_tasks(found, g)] for g in found.groups] == [["squared", ""], ["huber", ""]]
+    assert group_tasks(found, found.groups[1])[0].loss_arguments == (("delta", 2.0),)
+    named = [sorted({run.hparams for run in g.runs}) for g in found.groups]
+    assert named == [
+        ["losses=(task_1:squared);noise_std=0.1", "losses=(task_1:squared);noise_std=0.2"],
+        [f"losses=(task_1:(name:huber,delta:2.0));noise_std={s}" for s in (0.1, 0.2)],
+    ]
+
+
+def test_each_group_trains_with_its_own_loss(tmp_path):
+    """Three losses that at the first step differ by a factor, a constant or nothing."""
+    losses = ({"task_1": "squared"}, {"task_1": "absolute"}, {"task_2": "squared"})
+    found = plan(
+        dataset={"losses": losses[0]},
+        train={**TRAIN, "learning_rate": 1e-9, "steps_per_call": 1},
+        seeds=1,
+        sweep={"dataset": {"losses": losses}},
+    )
+    run_plan(found, tmp_path)
+    first = {}
+    for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if record["kind"] == "train" and record["step"] == 1:
+            first[record["hparams"]] = record["loss"]
+    squared, absolute, usual = (first[f"losses=({t}:{n})"] for x in losses for t, n in x.items())
+    assert squared == usual
+    assert absolute["task_2"] == squared["task_2"]
+    assert absolute["task_1"] < squared["task_1"]
+    assert absolute["task_1"] ** 2 < squared["task_1"]  # Jensen: they are means over the same rows
+
+
+@pytest.mark.parametrize("parents", [{"task_2": ()}, {"task_1": ("task_2",), "task_2": ()}])
+def test_a_grid_may_not_change_the_task_graph(parents):
+    with pytest.raises(
+        InputError, match=r"changes the columns or tasks of the data set; .* only losses may vary"
+    ):
+        plan(
+            dataset={"parents": {"task_2": ("task_1",)}},
+            sweep={"dataset": {"parents": ({"task_2": ("task_1",)}, parents)}},
+        )

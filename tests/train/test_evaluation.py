@@ -39,9 +39,13 @@ def test_a_metric_that_all_tasks_have_can_select():
     )
 
 
-def test_a_metric_that_a_task_lacks_cannot():
+def test_a_metric_selects_for_the_tasks_that_have_it():
+    assert selection_value([CLICK, STARS], METRICS, "r2") == METRICS["stars"]["r2"]
+
+
+def test_a_metric_that_no_task_has_cannot():
     with pytest.raises(InputError, match=r"unknown train\.select 'r2'"):
-        selection_value([CLICK, STARS], METRICS, "r2")
+        selection_value([CLICK], METRICS, "r2")
 
 
 def test_metrics_are_those_of_the_rows_inside():
@@ -58,3 +62,19 @@ def test_metrics_are_those_of_the_rows_inside():
         assert found[task.name] == pytest.approx(alone, nan_ok=True)
     squared = (outputs[1, mask[:, 1], 0] - labels[mask[:, 1], 1]) ** 2
     assert found["stars"]["rmse"] == pytest.approx(math.sqrt(squared.mean()), rel=1e-6)
+
+
+def test_a_known_expectation_is_compared_with_what_is_served():
+    tasks = (Task("click"), Task("minutes", "regression", parents=("click",), loss="watch_time"))
+    outputs = np.zeros((2, 4, 1))
+    outputs[1, :, 0] = np.log([1.0, 2.0, 4.0, 3.0])
+    labels = np.array([[1, 5.0], [0, 0.0], [1, 4.0], [1, 3.0]])
+    truth = np.array([[np.nan, 2.0], [np.nan, 1.0], [np.nan, 4.0], [np.nan, np.nan]])
+    mask = np.array([[True, True], [True, True], [True, True], [True, True]])
+    found = evaluate(tasks, outputs, labels, mask, truth)
+    assert "truth_mae" not in found["click"]
+    minutes = found["minutes"]
+    assert minutes["rmse"] == pytest.approx(np.sqrt((16 + 4 + 0 + 0) / 4), rel=1e-12)
+    assert minutes["truth_mae"] == pytest.approx(2 / 3, rel=1e-12)
+    assert minutes["truth_ratio"] == pytest.approx(1.0, rel=1e-12)
+    assert minutes["truth_concordance"] == pytest.approx(2 / 3, rel=1e-12)
