@@ -338,6 +338,7 @@ def _list() -> int:
     from mtl.extractors import EXTRACTORS
     from mtl.models import ENCODERS, PRESETS
     from mtl.problems import PROBLEMS
+    from mtl.side_towers import SIDE_TOWERS
     from mtl.transfers import TRANSFERS
     from mtl.weightings import WEIGHTINGS
 
@@ -349,10 +350,11 @@ def _list() -> int:
         ("encoders", ENCODERS),
         ("extractors", EXTRACTORS),
         ("transfers", TRANSFERS),
+        ("side towers", SIDE_TOWERS),
         ("weightings", WEIGHTINGS),
         ("studies", studies),
     ):
-        print(f"{title + ':':<12} {', '.join(names)}")
+        print(f"{title + ':':<13} {', '.join(names)}")
     return 0
 
 

@@ -164,7 +164,7 @@ def test_trained_parameters_are_read_as_the_files_page_says(workdir, monkeypatch
     found = execute(code, "checkpoint")
     assert [key["seed"] for key in found["runs"]] == [0, 1]
     assert found["best"]["extractor"]["gate"]["dense"]["kernel"].shape == (2, 2, 8, 8)
-    assert found["params"]["extractor"]["gate"]["dense"]["kernel"].shape == (2, 8, 8)
+    assert found["variables"]["params"]["extractor"]["gate"]["dense"]["kernel"].shape == (2, 8, 8)
 
 
 def anchors(page: Path) -> set[str]:

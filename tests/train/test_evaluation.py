@@ -11,7 +11,7 @@ from mtl.tasks import Task
 from mtl.train.evaluate import evaluate
 
 CLICK, STARS, DIGIT = Task("click"), Task("stars", "regression"), Task("digit", "multiclass", 3)
-METRICS = {"click": {"auc": 0.75}, "stars": {"rmse": 2.0}, "digit": {"accuracy": 0.5}}
+METRICS = {"click": {"auc": 0.75}, "stars": {"rmse": 2.0, "r2": 0.5}, "digit": {"accuracy": 0.5}}
 
 
 def test_errors_count_negatively():
