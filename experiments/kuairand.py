@@ -1,12 +1,12 @@
 """KuaiRand: what users do with short videos, and for how long, across transfers and weightings.
 
-Command:   python run.py --config=experiments/kuairand.py --manual_dir=<folder with KuaiRand or its sample>
+Command:   python run.py --config=experiments/kuairand.py --manual_dir=<folder with its files>
 Time:      TIME
-Data:      the sample of 41,712 impressions with a like or a hate, whose rates are not those of traffic, divided
-           by time: 33,370 to train. No event requires another; every task has the click as parent
+Data:      the sample of 41,712 impressions with a like or a hate, whose rates are not those of traffic; the
+           first 33,370 train. No event requires another; every task has the click as parent
 Methods:   transfers on one shared bottom of 64 units with towers of 16, PLE and single-task networks; four
-           weightings; play time by the squared error of its logarithm; three passes of Adam; the learning rate
-           of 1e-3, 3e-3, 1e-2 and the step with the best mean AUC of the binary tasks on validation
+           weightings; play time by the squared error of its logarithm; three passes of Adam; the learning
+           rate of 1e-3, 3e-3, 1e-2 and the step with the best mean AUC of the binary tasks on validation
 Expected:  EXPECTED
 
 Reference: Gao et al., KuaiRand, CIKM 2022, for the data.
@@ -30,7 +30,7 @@ def auc(model: str, weighting: str, *task: str) -> tuple[str, ...]:
 
 CLAIMS = (
     {
-        "claim": "Sharing helps rare tasks: follow and comment have a higher AUC than alone, in any structure.",
+        "claim": "Sharing helps rare tasks: follow and comment have a higher AUC than alone.",
         "metric": "auc",
         "tests": tuple(
             {"value": ("minus", auc(m, "static", t), auc("single_task", "static", t)), "at_least": 0.0}
