@@ -6,8 +6,8 @@ Data:      four scenarios of 20,000 training rows in all, each half as large as 
   functions
            have the cosine `similarity`; synthetic, nothing to download; every seed draws its own world
 Methods:   `shared_bottom` (one network for all), `separate` (a network per scenario), `star`, and `dbmtl3`
-           with its Bayesian transfer and without; bottoms of 64 units, towers of 16; twelve passes of Adam; the
-           learning rate of 3e-4 to 3e-2 (five) and the step with the best log loss on validation
+           with its Bayesian transfer and without; bottoms of 64 units, towers of 16; twelve passes of Adam;
+           the learning rate of 3e-4 to 3e-2 (five) and the step with the best log loss on validation
 Measured:  log loss, and the mean error of the probabilities against the true ones, over all rows: the largest
            scenario has eight times as many as the smallest
 Expected:  EXPECTED

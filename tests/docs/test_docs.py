@@ -163,7 +163,7 @@ def test_trained_parameters_are_read_as_the_files_page_says(workdir, monkeypatch
     ((_, code),) = examples(FILES)
     found = execute(code, "checkpoint")
     assert [key["seed"] for key in found["runs"]] == [0, 1]
-    assert found["best"]["extractor"]["gate"]["dense"]["kernel"].shape == (2, 2, 8, 8)
+    assert found["best"]["params"]["extractor"]["gate"]["dense"]["kernel"].shape == (2, 2, 8, 8)
     assert found["variables"]["params"]["extractor"]["gate"]["dense"]["kernel"].shape == (2, 8, 8)
 
 
