@@ -3,14 +3,13 @@
 Command:   python run.py --config=experiments/funnel.py
 Time:      TIME
 Data:      impression → click → cart → purchase with known probabilities (synthetic, nothing to download): 4
-  % of
-           the impressions are clicked, and 0.5, 2 or 10 % of the clicks would convert; every seed draws its
-           own world, of 1,000 users and 500 items
-Methods:   `clicks_only` has a network per task, each trained where what it needs has happened; `esmm_clicks` is
-           ESMM's network trained in that way; `single_task` predicts the joint probability of every event with a
-           network of its own; the others are trained on all impressions. Bottoms of 64 units, towers of 32; two
-           passes of Adam; the learning rate of 3e-3, 1e-2, 3e-2 and the step with the best AUC of a purchase on
-           validation
+           % of the impressions are clicked, and 0.5, 2 or 10 % of the clicks would convert; every seed
+           draws its own world, of 1,000 users and 500 items
+Methods:   `clicks_only` has a network per task, each trained where what it needs has happened;
+           `esmm_clicks` is ESMM's network trained in that way; `single_task` predicts the joint probability
+           of every event with a network of its own; the others are trained on all impressions. Bottoms of
+           64 units, towers of 32; two passes of Adam; the learning rate of 3e-3, 1e-2, 3e-2 and the step
+           with the best AUC of a purchase on validation
 Measured:  the conditional probability of a purchase given the click, the ratio of the two outputs'
            probabilities, against the true one on impressions that were **not** clicked: `truth_mae`,
            `truth_rmse`, `truth_ratio` (predicted over true); `auc_given` on the clicked ones

@@ -2,13 +2,13 @@
 
 Command:   python run.py --config=experiments/hillstrom.py --manual_dir=<folder with hillstrom.csv.gz>
 Time:      TIME
-Data:      hillstrom.csv.gz from --manual_dir; 14.7 % visit, 0.9 % convert and never without a visit; spend is
-           log(1 + dollars). Training rows 38,400, 300 conversions among them
+Data:      hillstrom.csv.gz from --manual_dir; 14.7 % visit, 0.9 % convert and never without a visit; spend
+           is log(1 + dollars). Training rows 38,400, 300 conversions among them
 Methods:   transfers on one shared bottom of 32 units with towers of 16, and single-task networks; four
-  weightings;
-           six passes of Adam; the learning rate of 3e-3, 1e-2, 3e-2 and the step with the best mean AUC of
-           visit and conversion on validation
-Measured:  AUC of visit and conversion, RMSE of log spend; `auc_given`, the AUC of a conversion among visitors
+           weightings; six passes of Adam; the learning rate of 3e-3, 1e-2, 3e-2 and the step with the best
+           mean AUC of visit and conversion on validation
+Measured:  AUC of visit and conversion, RMSE of log spend; `auc_given`, the AUC of a conversion among
+           visitors
 Expected:  EXPECTED
 """
 

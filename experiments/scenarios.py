@@ -3,17 +3,17 @@
 Command:   python run.py --config=experiments/scenarios.py
 Time:      TIME
 Data:      four scenarios of 20,000 training rows in all, each half as large as the one before; their
-  functions
-           have the cosine `similarity`; synthetic, nothing to download; every seed draws its own world
+           functions have the cosine `similarity`; synthetic, nothing to download; every seed draws its own
+           world
 Methods:   `shared_bottom` (one network for all), `separate` (a network per scenario), `star`, and `dbmtl3`
            with its Bayesian transfer and without; bottoms of 64 units, towers of 16; twelve passes of Adam;
            the learning rate of 3e-4 to 3e-2 (five) and the step with the best log loss on validation
-Measured:  log loss, and the mean error of the probabilities against the true ones, over all rows: the largest
-           scenario has eight times as many as the smallest
+Measured:  log loss, and the mean error of the probabilities against the true ones, over all rows: the
+           largest scenario has eight times as many as the smallest
 Expected:  EXPECTED
 
 Reference: Sheng et al., STAR, CIKM 2021; Wang et al., DBMTL, 2019. Their data are not public and have no
-  knob.
+knob.
 """
 
 from ml_collections import config_dict
