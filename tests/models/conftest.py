@@ -96,6 +96,11 @@ def params_of():
     return random_params
 
 
+@pytest.fixture(params=PLAIN)
+def plain_preset(request):
+    return request.param
+
+
 @pytest.fixture
 def plain():
     return PLAIN
