@@ -253,6 +253,10 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0.0, -x))
 
 
+def _mean_deviation(values: np.ndarray) -> float:
+    return float(np.abs(values - np.median(values)).mean(dtype=np.float64))
+
+
 def _provenance(
     given: dict[str, Any], tasks: tuple[Task, ...], splits: dict[str, Columns], world: _World
 ) -> dict[str, Any]:
@@ -271,6 +275,9 @@ def _provenance(
                 "all": float(test["truth"][:, t].mean()),
                 "clicked": float(test["truth"][clicked, t].mean()),
                 "not_clicked": float(test["truth"][~clicked, t].mean()),
+                # The errors of the best constant there: what a model has to beat.
+                "mean_deviation": _mean_deviation(test["truth"][~clicked, t]),
+                "standard_deviation": float(test["truth"][~clicked, t].std(dtype=np.float64)),
             }
             for t, task in enumerate(tasks)
         },
