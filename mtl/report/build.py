@@ -9,6 +9,7 @@ from mtl.report.claims import read_claims
 from mtl.report.figure import look, save
 from mtl.report.page import page
 from mtl.report.page_data import page_data
+from mtl.report.plot_claims import plot_claims
 from mtl.report.plot_conditions import plot_conditions
 from mtl.report.plot_curves import plot_curves
 from mtl.report.plot_delta import plot_delta
@@ -70,6 +71,7 @@ def build(workdir: str | Path) -> str:
         "delta": plot_delta(groups, style),
         "ranks": plot_ranks(assessments, style),
         "conditions": plot_conditions(study, groups),
+        "claims": plot_claims(tuned),
         "curves": plot_curves(study, groups, style),
         "weights": plot_weights(study, groups, style),
         "gates": plot_gates(study, groups, style),

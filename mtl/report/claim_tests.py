@@ -183,7 +183,7 @@ def cells(formula: Any) -> Iterator[tuple[str, ...]]:
 
 def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned, weightings: bool) -> ClaimTest:
     used = list(dict.fromkeys(cells(test["value"])))
-    samples = [_seeds(cell, metric, tuned) for cell in used]
+    samples = [seeds_of(cell, metric, tuned) for cell in used]
     common = sorted(set.intersection(*(set(s) for s in samples)))
     values = [np.array([s[seed] for seed in common]) for s in samples]
     bound: dict[str, Any] = {
@@ -203,8 +203,17 @@ def _judge_test(test: Mapping[str, Any], metric: str, tuned: Tuned, weightings: 
     return ClaimTest(says, verdict, float(found.value), float(found.low), float(found.high), len(common))
 
 
-def _seeds(cell: tuple[str, ...], metric: str, tuned: Tuned) -> dict[int, float]:
-    """The number of every seed, as the module's docstring says."""
+def seeds_of(cell: tuple[str, ...], metric: str, tuned: Tuned) -> dict[int, float]:
+    """Finds the number of every seed, as the module's docstring says.
+
+    Args:
+      cell: a statistic, as `cells` yields it.
+      metric: the claim's metric.
+      tuned: the study at the chosen settings.
+
+    Returns:
+      Seed → number; empty where the study has no such cell.
+    """
     statistic, model, weighting, condition, *task = cell
     study = tuned.study
     tasks = task or [t.name for t in study.tasks]

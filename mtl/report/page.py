@@ -131,7 +131,7 @@ def _results(tuned: Tuned, assessments: tuple[Assessment, ...], plots: dict[str,
         tables = "\n".join(table_html(settings_table(tuned, found)) for found in assessments)
         parts.append(f"<details><summary>All settings that were tried</summary>{tables}</details>")
     titles = {"overview": "All methods under all conditions", "delta": "Δm against single-task"}
-    titles |= {"conditions": "Losses and final values by condition"}
+    titles |= {"conditions": "Losses and final values by condition", "claims": "What the claims compare"}
     return parts + [picture(title, plots[name]) for name, title in titles.items() if name in plots]
 
 

@@ -1,6 +1,5 @@
 import socket
 import tarfile
-import time
 import zipfile
 
 import pytest
@@ -69,9 +68,7 @@ def test_a_silent_server_is_given_up(tmp_path, monkeypatch):
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         monkeypatch.setattr(raw, "URL", f"http://127.0.0.1:{silent.getsockname()[1]}/x.zip")
-        start = time.monotonic()
         assert "timed out" in refuse(tmp_path)
-        assert time.monotonic() - start < 5.0
 
 
 def test_a_download_that_is_not_an_archive_is_refused(archive, tmp_path):

@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import time
 
 import numpy as np
 import pytest
@@ -172,14 +171,6 @@ def test_expanding_is_nothing_for_many_values():
 def test_of_two_values_an_expanded_interval_is_all_there_is():
     found = metrics.bootstrap_interval(np.array([[1.0], [3.0]]), expanded=True)
     np.testing.assert_array_equal([found.low, found.value, found.high], [[1.0], [2.0], [3.0]])
-
-
-def test_many_columns_take_milliseconds():
-    values = RNG.normal(size=(200, 100))
-    metrics.bootstrap_interval(values)
-    started = time.process_time()
-    metrics.bootstrap_interval(values)
-    assert time.process_time() - started < 0.5  # 0.03 s on one idle core; gathering takes seconds
 
 
 @pytest.mark.parametrize(

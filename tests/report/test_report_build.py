@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from html.parser import HTMLParser
 
 import pytest
@@ -19,9 +18,7 @@ TABLES = ("results.md", "results.tex", "protocol.md", "protocol.tex")
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = make_workdir(tmp_path_factory.mktemp("built") / "study")
-    start = time.perf_counter()
-    text = build(folder)
-    return folder, text, time.perf_counter() - start
+    return folder, build(folder)
 
 
 def outputs(folder):
@@ -47,15 +44,14 @@ class Page(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_writes_everything_in_time(built):
-    folder, text, seconds = built
+def test_writes_everything(built):
+    folder, text = built
     plots = {f"{name}{kind}" for name in PLOTS for kind in (".png", ".svg")}
     assert set(outputs(folder)) == {"summary.csv", "report.html", *plots, *TABLES}
     for name in ("summary.csv", "report.html", "tables", *(f"{name}.png" for name in PLOTS)):
         assert name in text
     assert "best mean" in text
     assert "Best static weights, chosen on validation" in text
-    assert seconds < 20
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
 
 
