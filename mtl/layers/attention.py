@@ -29,6 +29,11 @@ def live_softmax(scores: Array, live: Array) -> Array:
     return raised / jnp.where(total > 0, total, 1.0)
 
 
+def positions(x: Array) -> Array:
+    """Puts the positions of all rows in one axis, `[*S, B, L, D] → [*S, B·L, D]`."""
+    return x.reshape(*x.shape[:-3], -1, x.shape[-1])
+
+
 def weighted_sum(weights: Array, values: Array) -> Array:
     """Adds values `[*S, B, L, E]` with weights `[*S, B, L]`: `[*S, B, E]`."""
     return jnp.sum(weights[..., None].astype(values.dtype) * values, axis=-2)
@@ -50,18 +55,19 @@ class PositionScores(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *others: Array) -> Array:
         """Scores positions.
 
         Args:
-          x: `[*stack, B, L, D]`.
+          x: `[*stack, B, L, D]`, or `[*stack, B, 1, D]` for what all positions have in common.
+          others: what stands beside it, likewise; one input at least has all positions.
 
         Returns:
           `[*stack, B, L]` float32.
         """
-        flat = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        hidden = StackedMLP(self.stack, self.features, self.dtype, name="mlp")(flat)
-        return StackedDense(self.stack, 1, name="score")(hidden).reshape(x.shape[:-1])
+        inputs = map(positions, (x, *others))
+        hidden = StackedMLP(self.stack, self.features, self.dtype, name="mlp")(*inputs)
+        return StackedDense(self.stack, 1, name="score")(hidden).reshape(*x.shape[:-2], -1)
 
 
 class AdditiveScores(nn.Module):
@@ -84,11 +90,13 @@ class AdditiveScores(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *others: Array) -> Array:
         """Scores positions.
 
         Args:
-          x: `[*stack, B, L', D]`, L' ≤ L; the first one has place 0.
+          x: `[*stack, B, L', D]`, L' ≤ L, or `[*stack, B, 1, D]` for what all positions have in common;
+            the first position has place 0.
+          others: what stands beside it, likewise; one input at least has all positions.
 
         Returns:
           `[*stack, B, L']` float32.
@@ -96,12 +104,12 @@ class AdditiveScores(nn.Module):
         places = self.param(
             "places", nn.initializers.normal(0.1), (*self.stack, 1, self.length, self.features), jnp.float32
         )
-        flat = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        hidden = StackedDense(self.stack, self.features, dtype=self.dtype, name="dense")(flat)
-        hidden = hidden.reshape(*x.shape[:-1], self.features)
-        hidden = nn.tanh(hidden + places[..., : x.shape[-2], :].astype(self.dtype))
-        flat = hidden.reshape(*flat.shape[:-1], self.features)
-        return StackedDense(self.stack, 1, use_bias=False, name="score")(flat).reshape(x.shape[:-1])
+        dense = StackedDense(self.stack, self.features, dtype=self.dtype, name="dense")
+        hidden = dense(*map(positions, (x, *others)))
+        hidden = hidden.reshape(*x.shape[:-2], -1, self.features)
+        hidden = nn.tanh(hidden + places[..., : hidden.shape[-2], :].astype(self.dtype))
+        score = StackedDense(self.stack, 1, use_bias=False, name="score")
+        return score(positions(hidden)).reshape(hidden.shape[:-1])
 
 
 class ActivationUnit(nn.Module):
@@ -143,9 +151,9 @@ class ActivationUnit(nn.Module):
         Returns:
           v `[*stack, B, E]`.
         """
-        query = jnp.broadcast_to(query[..., None, :], keys.shape)
-        inputs = jnp.concatenate([query, keys, query - keys, query * keys], axis=-1)
-        scores = PositionScores(self.stack, self.features, self.dtype, name="unit")(inputs)
+        query = query[..., None, :]
+        unit = PositionScores(self.stack, self.features, self.dtype, name="unit")
+        scores = unit(query, keys, query - keys, query * keys)
         weights = live_softmax(scores, live) if self.softmax else jnp.where(live, scores, 0.0)
         return weighted_sum(weights, keys)
 
