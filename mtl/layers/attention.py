@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from mtl.layers.embedding import Encoder, beside, pool_sequences
 from mtl.layers.mlp import StackedMLP
-from mtl.layers.stacked_dense import StackedDense
+from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
 from mtl.types import Array
 
 
@@ -151,9 +151,16 @@ class ActivationUnit(nn.Module):
         Returns:
           v `[*stack, B, E]`.
         """
-        query = query[..., None, :]
-        unit = PositionScores(self.stack, self.features, self.dtype, name="unit")
-        scores = unit(query, keys, query - keys, query * keys)
+        width, first = keys.shape[-1], self.features[0]
+        shape = (*self.stack, 4 * width, first)
+        kernel = self.param("kernel", stacked_init(len(self.stack), RELU_GAIN), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (*self.stack, 1, first), jnp.float32)
+        of_query, of_key, of_difference, of_product = jnp.split(kernel.astype(self.dtype), 4, axis=-2)
+        own = stacked_matmul(query, of_query + of_difference) + bias.astype(self.dtype)
+        of_keys = stacked_matmul(positions(keys), of_key - of_difference)
+        of_keys += stacked_matmul(positions(query[..., None, :] * keys), of_product)
+        hidden = nn.relu(of_keys.reshape(*keys.shape[:-1], first) + own[..., None, :])
+        scores = PositionScores(self.stack, self.features[1:], self.dtype, name="unit")(hidden)
         weights = live_softmax(scores, live) if self.softmax else jnp.where(live, scores, 0.0)
         return weighted_sum(weights, keys)
 
