@@ -63,18 +63,17 @@ class PropertyGatedLSTM(nn.Module):
 
         def step(state, now):
             h, c = state
-            gates, content, live = now
-            from_state = h @ recurrent
-            i, f, o = jnp.split(gates + from_state[..., : 3 * self.units], 3, axis=-1)
-            new = content + from_state[..., 3 * self.units :]
+            *inputs, live = now
+            from_state = jnp.split(h @ recurrent, 4, axis=-1)
+            i, f, o, new = (x + y for x, y in zip(inputs, from_state, strict=True))
             memory = jax.nn.sigmoid(f + v_f * c) * c + jax.nn.sigmoid(i + v_i * c) * nn.tanh(new)
             hidden = jax.nn.sigmoid(o + v_o * memory) * nn.tanh(memory)
             state = (jnp.where(live, hidden, h), jnp.where(live, memory, c))
             return state, state[0]
 
-        gates, content = (jnp.moveaxis(x, -3, 0) for x in (gates, content))
-        start = jnp.zeros_like(content[0])
-        steps = gates, content, jnp.moveaxis(live, -1, 0)[..., None]
+        inputs = [jnp.moveaxis(x, -3, 0) for x in (*jnp.split(gates, 3, axis=-1), content)]
+        start = jnp.zeros_like(inputs[0][0])
+        steps = *inputs, jnp.moveaxis(live, -1, 0)[..., None]
         _, hidden = jax.lax.scan(step, (start, start), steps)
         return jnp.moveaxis(hidden, 0, -2)
 
