@@ -42,7 +42,7 @@ def test_gradients_at_the_rows_add_up_to_those_of_the_table():
 
 
 def test_an_id_outside_the_table_is_not_silently_another_row():
-    assert np.isnan(gather(TABLES, jnp.array([[5]]))).all()
+    assert np.isnan(gather(TABLES, jnp.array([[5, -1]]))).all()
 
 
 def test_private_tables_give_each_task_its_own_features():
