@@ -16,7 +16,16 @@ from mtl.layers.by_domain import of_domain
 from mtl.layers.cgc_level import CGCLevel
 from mtl.layers.crosses import Crosses
 from mtl.layers.dupn import DUPN, PropertyGatedLSTM
-from mtl.layers.embedding import Encoder, beside, fused_ids, gather, joined, live_mean, pool_sequences
+from mtl.layers.embedding import (
+    Encoder,
+    beside,
+    columns_at,
+    fused_ids,
+    gather,
+    joined,
+    live_mean,
+    pool_sequences,
+)
 from mtl.layers.gate import (
     POLARISED,
     Gate,
@@ -58,6 +67,7 @@ __all__ = [
     "StackedMLP",
     "VectorTower",
     "beside",
+    "columns_at",
     "dropped_softmax",
     "fused_ids",
     "gate_statistics",

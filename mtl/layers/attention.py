@@ -7,7 +7,7 @@ from jax.typing import DTypeLike
 
 from mtl.layers.embedding import Encoder, beside, pool_sequences
 from mtl.layers.mlp import StackedMLP
-from mtl.layers.stacked_dense import StackedDense
+from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
 from mtl.types import Array
 
 
@@ -27,6 +27,11 @@ def live_softmax(scores: Array, live: Array) -> Array:
     raised = jnp.exp(scores - jnp.where(jnp.isfinite(top), top, 0.0))
     total = jnp.sum(raised, axis=-1, keepdims=True)
     return raised / jnp.where(total > 0, total, 1.0)
+
+
+def positions(x: Array) -> Array:
+    """Puts the positions of all rows in one axis, `[*S, B, L, D] → [*S, B·L, D]`."""
+    return x.reshape(*x.shape[:-3], -1, x.shape[-1])
 
 
 def weighted_sum(weights: Array, values: Array) -> Array:
@@ -50,18 +55,19 @@ class PositionScores(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *others: Array) -> Array:
         """Scores positions.
 
         Args:
-          x: `[*stack, B, L, D]`.
+          x: `[*stack, B, L, D]`, or `[*stack, B, 1, D]` for what all positions have in common.
+          others: what stands beside it, likewise; one input at least has all positions.
 
         Returns:
           `[*stack, B, L]` float32.
         """
-        flat = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        hidden = StackedMLP(self.stack, self.features, self.dtype, name="mlp")(flat)
-        return StackedDense(self.stack, 1, name="score")(hidden).reshape(x.shape[:-1])
+        inputs = map(positions, (x, *others))
+        hidden = StackedMLP(self.stack, self.features, self.dtype, name="mlp")(*inputs)
+        return StackedDense(self.stack, 1, name="score")(hidden).reshape(*x.shape[:-2], -1)
 
 
 class AdditiveScores(nn.Module):
@@ -84,11 +90,13 @@ class AdditiveScores(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *others: Array) -> Array:
         """Scores positions.
 
         Args:
-          x: `[*stack, B, L', D]`, L' ≤ L; the first one has place 0.
+          x: `[*stack, B, L', D]`, L' ≤ L, or `[*stack, B, 1, D]` for what all positions have in common;
+            the first position has place 0.
+          others: what stands beside it, likewise; one input at least has all positions.
 
         Returns:
           `[*stack, B, L']` float32.
@@ -96,12 +104,12 @@ class AdditiveScores(nn.Module):
         places = self.param(
             "places", nn.initializers.normal(0.1), (*self.stack, 1, self.length, self.features), jnp.float32
         )
-        flat = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        hidden = StackedDense(self.stack, self.features, dtype=self.dtype, name="dense")(flat)
-        hidden = hidden.reshape(*x.shape[:-1], self.features)
-        hidden = nn.tanh(hidden + places[..., : x.shape[-2], :].astype(self.dtype))
-        flat = hidden.reshape(*flat.shape[:-1], self.features)
-        return StackedDense(self.stack, 1, use_bias=False, name="score")(flat).reshape(x.shape[:-1])
+        dense = StackedDense(self.stack, self.features, dtype=self.dtype, name="dense")
+        hidden = dense(*map(positions, (x, *others)))
+        hidden = hidden.reshape(*x.shape[:-2], -1, self.features)
+        hidden = nn.tanh(hidden + places[..., : hidden.shape[-2], :].astype(self.dtype))
+        score = StackedDense(self.stack, 1, use_bias=False, name="score")
+        return score(positions(hidden)).reshape(hidden.shape[:-1])
 
 
 class ActivationUnit(nn.Module):
@@ -143,9 +151,16 @@ class ActivationUnit(nn.Module):
         Returns:
           v `[*stack, B, E]`.
         """
-        query = jnp.broadcast_to(query[..., None, :], keys.shape)
-        inputs = jnp.concatenate([query, keys, query - keys, query * keys], axis=-1)
-        scores = PositionScores(self.stack, self.features, self.dtype, name="unit")(inputs)
+        width, first = keys.shape[-1], self.features[0]
+        shape = (*self.stack, 4 * width, first)
+        kernel = self.param("kernel", stacked_init(len(self.stack), RELU_GAIN), shape, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, (*self.stack, 1, first), jnp.float32)
+        of_query, of_key, of_difference, of_product = jnp.split(kernel.astype(self.dtype), 4, axis=-2)
+        own = stacked_matmul(query, of_query + of_difference) + bias.astype(self.dtype)
+        of_keys = stacked_matmul(positions(keys), of_key - of_difference)
+        of_keys += stacked_matmul(positions(query[..., None, :] * keys), of_product)
+        hidden = nn.relu(of_keys.reshape(*keys.shape[:-1], first) + own[..., None, :])
+        scores = PositionScores(self.stack, self.features[1:], self.dtype, name="unit")(hidden)
         weights = live_softmax(scores, live) if self.softmax else jnp.where(live, scores, 0.0)
         return weighted_sum(weights, keys)
 

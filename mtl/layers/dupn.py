@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers.attention import PositionScores, live_softmax, weighted_sum
-from mtl.layers.embedding import Encoder, beside, joined
+from mtl.layers.attention import PositionScores, live_softmax, positions, weighted_sum
+from mtl.layers.embedding import Encoder, beside, columns_at, joined
 from mtl.layers.stacked_dense import StackedDense, stacked_init
 from mtl.types import Array
 
@@ -50,9 +50,10 @@ class PropertyGatedLSTM(nn.Module):
         Returns:
           h `[*stack, B, L, units]`.
         """
-        both = jnp.concatenate([items, properties], axis=-1)
-        gates = self._projected(both, 3 * self.units, "gates")
-        inputs = jnp.concatenate([gates, self._projected(items, self.units, "memory")], axis=-1)
+        # The time axis leads before the projections, which are wider than what they read.
+        items, properties = (jnp.swapaxes(x, -3, -2) for x in (items, properties))
+        gates = self._projected(3 * self.units, "gates", items, properties)
+        content = self._projected(self.units, "memory", items)
         shape = (*self.stack, self.units, 4 * self.units)
         recurrent = self.param("recurrent", stacked_init(len(self.stack)), shape, jnp.float32)
         recurrent = recurrent.astype(self.dtype)
@@ -62,22 +63,23 @@ class PropertyGatedLSTM(nn.Module):
 
         def step(state, now):
             h, c = state
-            inputs, live = now
-            i, f, o, new = jnp.split(inputs + h @ recurrent, 4, axis=-1)
+            *inputs, live = now
+            from_state = jnp.split(h @ recurrent, 4, axis=-1)
+            i, f, o, new = (x + y for x, y in zip(inputs, from_state, strict=True))
             memory = jax.nn.sigmoid(f + v_f * c) * c + jax.nn.sigmoid(i + v_i * c) * nn.tanh(new)
             hidden = jax.nn.sigmoid(o + v_o * memory) * nn.tanh(memory)
             state = (jnp.where(live, hidden, h), jnp.where(live, memory, c))
             return state, state[0]
 
-        start = jnp.zeros_like(inputs[..., 0, : self.units])
-        steps = jnp.moveaxis(inputs, -2, 0), jnp.moveaxis(live, -1, 0)[..., None]
+        inputs = [jnp.moveaxis(x, -3, 0) for x in (*jnp.split(gates, 3, axis=-1), content)]
+        start = jnp.zeros_like(inputs[0][0])
+        steps = *inputs, jnp.moveaxis(live, -1, 0)[..., None]
         _, hidden = jax.lax.scan(step, (start, start), steps)
         return jnp.moveaxis(hidden, 0, -2)
 
-    def _projected(self, x: Array, features: int, name: str) -> Array:
-        flat = x.reshape(*x.shape[:-3], -1, x.shape[-1])
-        y = StackedDense(self.stack, features, dtype=self.dtype, name=name)(flat)
-        return y.reshape(*x.shape[:-1], features)
+    def _projected(self, features: int, name: str, *inputs: Array) -> Array:
+        y = StackedDense(self.stack, features, dtype=self.dtype, name=name)(*map(positions, inputs))
+        return y.reshape(*inputs[0].shape[:-1], features)
 
 
 class DUPN(nn.Module):
@@ -134,10 +136,8 @@ class DUPN(nn.Module):
         )
         live = ids[:, list(self.items[0])][:, ::-1] > 0
         hidden = PropertyGatedLSTM(self.units, stack, dtype, name="lstm")(items, properties, live)
-        others = rows[..., list(self.others), :]
+        others = columns_at(rows, self.others)
         query = others.reshape(*others.shape[:-2], 1, -1)
-        query = jnp.broadcast_to(query, (*hidden.shape[:-1], query.shape[-1]))
-        inputs = jnp.concatenate([hidden, properties, query], axis=-1)
-        scores = PositionScores(stack, self.features, dtype, name="attention")(inputs)
+        scores = PositionScores(stack, self.features, dtype, name="attention")(hidden, properties, query)
         user = weighted_sum(live_softmax(scores, live), hidden)
         return jnp.concatenate([user, beside(others, numeric)], axis=-1)

@@ -25,17 +25,19 @@ class StackedMLP(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *others: Array) -> Array:
         """Applies the networks.
 
         Args:
           x: `[*S, B, D]` where S is a prefix of `stack`; `[B, D]` feeds the same rows to all networks.
+          others: further inputs of the first layer, see `StackedDense`.
 
         Returns:
           `[*stack, B, features[-1]]`; without layers `x`, broadcast to `[*stack, B, D]`.
         """
         for i, units in enumerate(self.features):
-            x = StackedDense(
+            dense = StackedDense(
                 self.stack, units, gain=RELU_GAIN, relu=True, dtype=self.dtype, name=f"dense{i}"
-            )(x)
+            )
+            x = dense(x, *(others if i == 0 else ()))
         return jnp.broadcast_to(x, (*self.stack, *x.shape[-2:]))

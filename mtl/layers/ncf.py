@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from mtl.layers.embedding import Encoder
+from mtl.layers.embedding import Encoder, columns_at
 from mtl.layers.mlp import StackedMLP
 from mtl.types import Array
 
@@ -50,8 +50,8 @@ class NCF(nn.Module):
           `[B, D]`, or `[T, B, D]` with private tables.
         """
         rows = (self.look_up(ids) if rows is None else rows).astype(self.tables.dtype)
-        user = jnp.sum(rows[..., list(self.users), :], axis=-2)
-        item = jnp.sum(rows[..., list(self.items), :], axis=-2)
+        user = jnp.sum(columns_at(rows, self.users), axis=-2)
+        item = jnp.sum(columns_at(rows, self.items), axis=-2)
         if self.interaction == "gmf":
             return user * item
         half = user.shape[-1] // 2 if self.interaction == "neumf" else 0

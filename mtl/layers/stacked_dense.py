@@ -1,8 +1,12 @@
 """A stack of dense layers, run as one batched product."""
 
+import functools
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 
@@ -33,6 +37,17 @@ def _rows_first(x: Array, kernel: Array) -> Array:
     stack = tuple(range(x.ndim - 2))
     contract = ((x.ndim - 1,), (kernel.ndim - 2,))
     return jax.lax.dot_general(x, kernel, (contract, (stack, stack)))
+
+
+def _side_by_side(parts: Sequence[Array], kernel: Array) -> Array:
+    """`_rows_first` of parts `[*S, B_i, m_i]` side by side, the rows of shorter ones repeated."""
+    bounds = np.cumsum([part.shape[-1] for part in parts])[:-1]
+    most = max(part.shape[-2] for part in parts)
+    products = [
+        jnp.repeat(_rows_first(part, own), most // part.shape[-2], axis=part.ndim - 2)
+        for part, own in zip(parts, jnp.split(kernel, bounds, axis=-2), strict=True)
+    ]
+    return functools.reduce(jnp.add, products)
 
 
 def stacked_init(num_stack_axes: int, gain: float = 1.0) -> Initializer:
@@ -73,23 +88,27 @@ class StackedDense(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, *others: Array) -> Array:
         """Applies the layers.
 
         Args:
           x: `[*S, B, m]` where S is a prefix of `stack`; `[B, m]` feeds the same rows to all layers.
+          others: further inputs `[*S, B', m']` that stand beside it, `y_s = [x ; x' ; …]_s W_s + b_s`, but
+            are not copied there. A row of one with B' = B / L rows stands for L successive ones, and is
+            multiplied once.
 
         Returns:
           `[*stack, B, features]` in `dtype`.
         """
+        parts = [part.astype(self.dtype) for part in (x, *others)]
         kernel = self.param(
             "kernel",
             stacked_init(len(self.stack), self.gain),
-            (*self.stack, x.shape[-1], self.features),
+            (*self.stack, sum(part.shape[-1] for part in parts), self.features),
             jnp.float32,
         )
         # Bias and ReLU before the rows move: a mixture moves them back, and XLA then cancels both moves.
-        y = _rows_first(x.astype(self.dtype), kernel.astype(self.dtype))
+        y = _side_by_side(parts, kernel.astype(self.dtype))
         rows = x.ndim - 2
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (*self.stack, self.features), jnp.float32)

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from mtl.columns import channel_columns, role_columns
 from mtl.errors import InputError
-from mtl.layers import Heads, StackedDense, StackedMLP, VectorTower, joined, live_mean
+from mtl.layers import Heads, StackedDense, StackedMLP, VectorTower, columns_at, joined, live_mean
 from mtl.side_towers.logits import dot
 from mtl.side_towers.match import UserNetwork, next_item_loss, shares, two_behaviours
 from mtl.types import Array
@@ -179,7 +178,7 @@ class ChannelTower(nn.Module):
             pair = []
             for name, columns in (("user", self.users), ("item", self.candidates)):
                 tower = VectorTower(stack, self.features, self.dim, self.dtype, name=f"profile_{name}")
-                pair.append(tower(rows[..., np.array(columns), :]))
+                pair.append(tower(columns_at(rows, columns)))
             pairs.append((pair[0], pair[1]))
         if train and self.auxiliary_weight:
             earlier = live[:, 1:]

@@ -119,8 +119,8 @@ class UserNetwork(nn.Module):
         Returns:
           `[*stack, B, dim]`.
         """
-        both = jnp.concatenate([items, properties], axis=-1)
-        scores = AdditiveScores(self.stack, self.length, self.units, self.dtype, name="attention")(both)
+        attention = AdditiveScores(self.stack, self.length, self.units, self.dtype, name="attention")
+        scores = attention(items, properties)
         pooled = weighted_sum(live_softmax(scores, live), items)
         u = StackedDense(self.stack, self.dim, dtype=self.dtype, name="vector")(pooled)
         slope = self.param("slope", nn.initializers.constant(0.25), (*self.stack, 1, self.dim), jnp.float32)
@@ -184,9 +184,8 @@ class MatchTower(nn.Module):
         of_user = dot(user(items, properties, live), jnp.take(vectors, candidate, axis=-2))
 
         query = joined(rows, [[target] for target in self.targets], 1)
-        query = jnp.broadcast_to(query, (*items.shape[:-1], query.shape[-1]))
-        both = jnp.concatenate([query, items, properties], axis=-1)
-        scores = AdditiveScores(stack, length, self.units, self.dtype, name="item_to_item")(both)
+        attention = AdditiveScores(stack, length, self.units, self.dtype, name="item_to_item")
+        scores = attention(query, items, properties)
         of_item = jnp.sum(jnp.where(live, scores, 0.0), axis=-1)
 
         if train and self.auxiliary_weight:

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from mtl.columns import role_columns, sequence_numbers
 from mtl.errors import InputError
-from mtl.layers import VectorTower, pool_sequences
+from mtl.layers import VectorTower, columns_at, pool_sequences
 from mtl.side_towers.logits import as_outputs, check_binary, dot
 from mtl.types import Array
 
@@ -151,15 +151,15 @@ class ReferTower(nn.Module):
         def vectors(name, rows):
             return VectorTower((len(self.kinds),), self.features, self.dim, self.dtype, name=name)(rows)
 
-        r = vectors("refer", rows[..., list(self.refers), :])
-        i = vectors("item", rows[..., list(self.items), :])
+        r = vectors("refer", columns_at(rows, self.refers))
+        i = vectors("item", columns_at(rows, self.items))
         score = dot(r, i)
         if self.users:
-            own = rows[..., list(self.users), :]
+            own = columns_at(rows, self.users)
             if self.sequences is not None:
                 inside = [c for c, number in enumerate(self.sequences) if number >= 0]
                 numbers = [self.sequences[c] for c in inside]
-                pooled = pool_sequences(ids[:, inside], rows[..., inside, :], numbers)
+                pooled = pool_sequences(ids[:, inside], columns_at(rows, inside), numbers)
                 own = jnp.concatenate([own, pooled], axis=-2)
             u = vectors("user", own)
             score = dot(u, r) * score + dot(u, i)

@@ -30,15 +30,16 @@ PARAMS = drawn(unit(), QUERY, KEYS, LIVE)
 
 def reference(query, keys, live, softmax):
     """The paper's pooling in float64, one row and one behaviour at a time."""
-    p = jax.tree.map(np.float64, PARAMS["params"]["unit"])
+    p = jax.tree.map(np.float64, PARAMS["params"])
+    score = p["unit"]["score"]
     pooled = np.zeros((len(query), E))
     for b, q in enumerate(np.float64(query)):
         scores = {}
         for place, k in enumerate(np.float64(keys[b])):
             if live[b, place]:
                 x = np.concatenate([q, k, q - k, q * k])
-                hidden = np.maximum(x @ p["mlp"]["dense0"]["kernel"] + p["mlp"]["dense0"]["bias"], 0)
-                scores[place] = (hidden @ p["score"]["kernel"] + p["score"]["bias"])[0]
+                hidden = np.maximum(x @ p["kernel"] + p["bias"][0], 0)
+                scores[place] = (hidden @ score["kernel"] + score["bias"])[0]
         total = sum(np.exp(s) for s in scores.values()) if softmax else 1
         for place, s in scores.items():
             pooled[b] += (np.exp(s) / total if softmax else s) * keys[b, place]

@@ -3,8 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from mtl.layers import Encoder, fused_ids, gather
+from mtl.layers import Encoder, columns_at, fused_ids, gather
 
 IDS = jnp.array([[0, 2], [1, 0], [0, 1]], jnp.int32)
 NUMERIC = jnp.array([[0.5], [-1.0], [2.0]])
@@ -41,7 +42,7 @@ def test_gradients_at_the_rows_add_up_to_those_of_the_table():
 
 
 def test_an_id_outside_the_table_is_not_silently_another_row():
-    assert np.isnan(gather(TABLES, jnp.array([[5]]))).all()
+    assert np.isnan(gather(TABLES, jnp.array([[5, -1]]))).all()
 
 
 def test_private_tables_give_each_task_its_own_features():
@@ -65,3 +66,11 @@ def test_rows_start_with_unit_expected_norm():
     variables = Encoder((3000,), 16).init(jax.random.key(0), IDS[:, :1], NUMERIC)
     norms = np.sum(np.square(variables["params"]["tables"]), axis=1)
     np.testing.assert_allclose(norms.mean(), 1.0, rtol=0.03)
+
+
+@pytest.mark.parametrize("positions", [(1, 2, 3), (0, 1, 3), (3, 0, 1), (2,), (1, 1), ()])
+def test_columns_are_taken_in_their_order_and_without_a_scatter(positions):
+    rows = jnp.arange(40.0).reshape(2, 5, 4)
+    np.testing.assert_array_equal(columns_at(rows, positions), np.asarray(rows)[:, list(positions)])
+    slope = jax.jit(jax.grad(lambda rows: jnp.sum(jnp.square(columns_at(rows, positions)))))
+    assert "scatter" not in slope.lower(rows).as_text()

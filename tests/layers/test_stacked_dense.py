@@ -73,3 +73,17 @@ def test_mlp_without_layers_passes_the_input_to_every_network(shape):
     x = jnp.asarray(RNG.normal(size=shape), jnp.float32)
     y = StackedMLP((3,), ()).apply({}, x)
     np.testing.assert_array_equal(y, np.broadcast_to(x, (3, 5, 4)))
+
+
+@pytest.mark.parametrize("stack", [(), (2,)])
+def test_inputs_side_by_side_are_one_input(stack):
+    """A row of the second one stands for the three positions of its row in the first and third."""
+    first, third = (RNG.normal(size=(*stack, 12, width)) for width in (4, 2))
+    second = RNG.normal(size=(*stack, 4, 3))
+    joined = np.concatenate([first, np.repeat(second, 3, axis=-2), third], axis=-1)
+    dense = StackedDense(stack, 5, relu=True)
+    variables = dense.init(jax.random.key(0), jnp.float32(joined))
+    shapes = jax.tree.map(jnp.shape, dense.init(jax.random.key(0), *map(jnp.float32, (first, second, third))))
+    assert shapes == jax.tree.map(jnp.shape, variables)
+    apart = dense.apply(variables, *map(jnp.float32, (first, second, third)))
+    np.testing.assert_allclose(apart, dense.apply(variables, jnp.float32(joined)), rtol=1e-5, atol=1e-6)
