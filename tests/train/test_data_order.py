@@ -43,7 +43,7 @@ def rows_seen(seeds, steps, steps_per_call=1, weighting=None):
     lengths = Budget(steps, PER_EPOCH, steps_per_call, steps_per_call)
     train = train_program(Recorder(), TASKS, lambda numbers: optimizer, lengths, BATCH, layout)
     runs = put_by_run(Stack(np.array(seeds, np.uint32), np.zeros(len(seeds), np.int32), {}), layout)
-    state = train.start({"weight": jnp.zeros((len(seeds), ROWS))}, runs)
+    state = train.start({"params": {"weight": jnp.zeros((len(seeds), ROWS))}}, runs)
     columns = {name: column[None] for name, column in COLUMNS.items()}
     seen = []
     for start in range(0, steps, steps_per_call):
