@@ -15,6 +15,7 @@ from mtl.data import DATASETS
 from mtl.extractors import EXTRACTORS
 from mtl.fusion import FUSIONS
 from mtl.models import ENCODERS
+from mtl.side_towers import SIDE_TOWERS
 from mtl.transfers import TRANSFERS
 from mtl.weightings import WEIGHTINGS
 
@@ -23,7 +24,7 @@ EXTENDING = ROOT / "docs" / "extending.md"
 FILES = ROOT / "docs" / "files.md"
 FUSION = ROOT / "docs" / "fusion.md"
 PAGES = (ROOT / "README.md", EXTENDING, FILES, FUSION)
-DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, ENCODERS, TRANSFERS, DATASETS)
+DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, ENCODERS, TRANSFERS, SIDE_TOWERS, DATASETS)
 
 
 def examples(page: Path) -> list[tuple[str, str]]:
@@ -73,6 +74,7 @@ def test_example_runs_and_its_assertions_hold(code):
         ("A weighting", WEIGHTINGS, "random"),
         ("An extractor", EXTRACTORS, "film"),
         ("A transfer", TRANSFERS, "residual"),
+        ("A side tower", SIDE_TOWERS, "position"),
         ("A data set and its tasks", DATASETS, "watching"),
     ],
 )
