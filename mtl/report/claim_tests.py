@@ -24,6 +24,7 @@ from mtl.errors import InputError, unknown_name
 from mtl.metrics import HIGHER_IS_BETTER, bootstrap, judge
 from mtl.metrics.verdict import NOT_REPRODUCED, REPRODUCED, UNDECIDED
 from mtl.report.tuned import Tuned
+from mtl.report.words import METRIC_NAMES
 from mtl.report.workdir import Method, Place, Seeds
 
 STATISTICS: dict[str, Callable[..., Any]] = {
@@ -70,11 +71,13 @@ class JudgedClaim(NamedTuple):
 
     Attributes:
       claim: its text.
+      metric: what its numbers are values of.
       verdict: reproduced if all tests are, not reproduced if one is not, else undecided.
       tests: its parts.
     """
 
     claim: str
+    metric: str
     verdict: str
     tests: tuple[ClaimTest, ...]
 
@@ -101,7 +104,8 @@ def judge_claims(tuned: Tuned) -> tuple[JudgedClaim, ...]:
         tests = tuple(_judge_test(test, claim["metric"], tuned, named) for test in claim["tests"])
         verdicts = {test.verdict for test in tests}
         verdict = NOT_REPRODUCED if NOT_REPRODUCED in verdicts else UNDECIDED
-        judged.append(JudgedClaim(claim["claim"], REPRODUCED if verdicts == {REPRODUCED} else verdict, tests))
+        verdict = REPRODUCED if verdicts == {REPRODUCED} else verdict
+        judged.append(JudgedClaim(claim["claim"], claim["metric"], verdict, tests))
     return tuple(judged)
 
 
@@ -123,7 +127,7 @@ def as_records(judged: Sequence[JudgedClaim]) -> list[dict[str, Any]]:
                 "claim": claim.claim,
                 "verdict": claim.verdict,
                 "estimate": {"value": decisive.value, "low": decisive.low, "high": decisive.high},
-                "detail": f"{decisive.says}; {seeds} seeds",
+                "detail": f"{METRIC_NAMES.get(claim.metric, claim.metric)}: {decisive.says}; {seeds} seeds",
                 "tests": [test._asdict() for test in claim.tests],
             }
         )

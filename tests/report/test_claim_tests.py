@@ -113,7 +113,7 @@ def test_a_claim_needs_all_its_tests():
     assert [c.verdict for c in judged] == ["reproduced", "undecided", "not reproduced"]
     records = as_records(judged)
     assert records[2]["estimate"]["value"] == pytest.approx(CELLS["a", LOW].mean())
-    assert records[2]["detail"] == "mean(a, correlation=0.5) at least 99; 40 seeds"
+    assert records[2]["detail"] == "MSE: mean(a, correlation=0.5) at least 99; 40 seeds"
     assert len(records[2]["tests"]) == 3
 
 
