@@ -9,7 +9,8 @@ Methods:   transfers on one shared bottom of 32 units with towers of 16, and sin
            mean AUC of visit and conversion on validation
 Measured:  AUC of visit and conversion, RMSE of log spend; `auc_given`, the AUC of a conversion among
            visitors
-Expected:  not yet run in full; a run of one or two seeds shows no large differences
+Expected:  not yet known; with one seed AUCs of visit lie between 0.64 and 0.66, of conversion between 0.60
+           and 0.66
 """
 
 from ml_collections import config_dict

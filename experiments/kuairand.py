@@ -7,7 +7,7 @@ Data:      the sample of 41,712 impressions with a like or a hate, whose rates a
 Methods:   transfers on one shared bottom of 64 units with towers of 16, PLE and single-task networks; four
            weightings; play time by the squared error of its logarithm; three passes of Adam; the learning
            rate of 1e-3, 3e-3, 1e-2 and the step with the best mean AUC of the binary tasks on validation
-Expected:  not yet run in full; a run of one or two seeds shows no large differences
+Expected:  not yet known
 
 Reference: Gao et al., KuaiRand, CIKM 2022, for the data.
 """

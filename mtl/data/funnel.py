@@ -4,6 +4,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from mtl.data import arguments
 from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema
@@ -12,6 +14,9 @@ from mtl.tasks import Task
 
 CALIBRATION_ROWS = 200_000
 """Rows on which intercepts are found: rows of their own, so that they do not depend on the splits' sizes."""
+
+FARTHEST = 60.0
+"""Intercepts are sought between minus and plus this."""
 
 
 class _World(NamedTuple):
@@ -184,25 +189,29 @@ def _world(
     _, _, _, scores = _rows(row_seed, CALIBRATION_ROWS, world, knobs)
     intercepts: list[float] = []
     for stage, target in enumerate(targets):
-        cart = _sigmoid(scores[1] + intercepts[1]) if stage == 2 else np.ones(())
+        cart = expit(scores[1] + intercepts[1]) if stage == 2 else np.ones(())
         intercepts.append(_intercept(scores[stage], target, cart, knobs["direct"]))
     return world._replace(intercepts=np.array(intercepts))
 
 
 def _intercept(score: np.ndarray, target: float, cart: np.ndarray, direct: float) -> float:
-    """The c at which the mean probability is the target, by bisection; see `_both_ways`."""
-    low, high = -60.0, 60.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        rate = _both_ways(middle + score, cart, direct)[0].mean()
-        low, high = (low, middle) if rate > target else (middle, high)
-    return (low + high) / 2
+    """The c at which the mean probability is the target; see `_both_ways`."""
+
+    def excess(c: float) -> float:
+        return _both_ways(c + score, cart, direct)[0].mean() - target
+
+    if excess(FARTHEST) <= 0:
+        raise InputError(
+            f"conversion_rate is {target:g}, but with direct = 0 only the {cart.mean():.3g} with a cart can "
+            "buy; lower it, or raise cart_rate or direct"
+        )
+    return float(brentq(excess, -FARTHEST, FARTHEST))
 
 
 def _both_ways(score: np.ndarray, cart: np.ndarray, direct: float) -> tuple[np.ndarray, ...]:
     """P(purchase | click), and that with and without a cart, from the logit with a cart."""
-    with_cart = _sigmoid(score)
-    without = direct * with_cart / (direct * with_cart + _sigmoid(-score))
+    with_cart = expit(score)
+    without = direct * with_cart / (direct * with_cart + expit(-score))
     return cart * with_cart + (1.0 - cart) * without, with_cart, without
 
 
@@ -225,7 +234,7 @@ def _rows(
 def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[str, float]) -> Columns:
     row_seed, event_seed = seed.spawn(2)
     users, items, x, scores = _rows(row_seed, rows, world, knobs)
-    rates = _sigmoid(scores + world.intercepts[:, None])
+    rates = expit(scores + world.intercepts[:, None])
     draws = np.random.default_rng(event_seed).random(rates.shape)
     happens = draws < rates
     labels = [happens[0]]
@@ -247,10 +256,6 @@ def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[st
         "labels": np.stack(labels, axis=1).astype(np.float32),
         "truth": np.stack(truth, axis=1).astype(np.float32),
     }
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -x))
 
 
 def _mean_deviation(values: np.ndarray) -> float:

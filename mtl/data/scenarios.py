@@ -4,6 +4,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from mtl.data import arguments
 from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema
@@ -203,12 +205,8 @@ def _world(
 
 
 def _intercept(score: np.ndarray, target: float) -> float:
-    """The c at which the mean of σ(c + score) is the target, by bisection."""
-    low, high = -60.0, 60.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _sigmoid(middle + score).mean() > target else (middle, high)
-    return (low + high) / 2
+    """The c at which the mean of σ(c + score) is the target."""
+    return float(brentq(lambda c: expit(c + score).mean() - target, -60.0, 60.0))
 
 
 def _rows(seed: np.random.SeedSequence, domain: np.ndarray, world: _World) -> tuple[np.ndarray, np.ndarray]:
@@ -236,17 +234,13 @@ def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[st
     shares = knobs["imbalance"] ** -np.arange(len(world.own), dtype=np.float64)
     domain = np.random.default_rng(domain_seed).choice(len(world.own), rows, p=shares / shares.sum())
     numeric, scores = _rows(row_seed, domain, world)
-    rates = _sigmoid(scores + world.intercepts[domain])
+    rates = expit(scores + world.intercepts[domain])
     return {
         "ids": (domain[:, None] + 1).astype(np.int32),
         "numeric": numeric,
         "labels": (np.random.default_rng(event_seed).random(rates.shape) < rates).astype(np.float32),
         "truth": rates.astype(np.float32),
     }
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -x))
 
 
 def _cosines(weights: np.ndarray) -> np.ndarray:

@@ -230,6 +230,7 @@ class _Counts:
         self._size = 0
 
     def add(self, values: np.ndarray) -> None:
+        """Counts more values `[N] int32`."""
         distinct, counts = np.unique(values, return_counts=True)
         self._pending.append((distinct, counts))
         self._size += len(distinct)
@@ -237,6 +238,7 @@ class _Counts:
             self._merge()
 
     def at_least(self, count: int) -> np.ndarray:
+        """Returns the values ≥ 0 that were seen `count` times or more, rising."""
         self._merge()
         return self._values[(self._counts >= count) & (self._values >= 0)]
 

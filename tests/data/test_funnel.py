@@ -61,7 +61,7 @@ def test_a_purchase_may_pass_the_cart_by_and_then_requires_the_click_alone(carts
     assert purchase.requires == ("click",)
     cart, bought = carts.splits["test"]["labels"][:, 1:].T
     assert ((cart == 0) & (bought == 1)).any()
-    strict = funnel(with_cart=True, direct=0)
+    strict = funnel(with_cart=True, direct=0, conversion_rate=0.05)
     assert strict.schema.tasks[2].requires == ("cart",)
     cart, bought = strict.splits["test"]["labels"][:, 1:].T
     assert not ((cart == 0) & (bought == 1)).any()
@@ -95,6 +95,10 @@ def test_rates_change_labels_and_nothing_else(plain):
         ({"conversion_rate": 1.5}, r"conversion_rate is 1.5, expected a number in \[0, 1\]"),
         ({"relatedness": 2}, r"relatedness is 2, expected a number in \[-1, 1\]"),
         ({"with_cart": 1}, "with_cart is 1, expected true or false"),
+        (
+            {"with_cart": True, "direct": 0, "cart_rate": 0.1, "conversion_rate": 0.5},
+            "conversion_rate is 0.5, but with direct = 0 only the 0.1 with a cart can buy",
+        ),
         ({"num_users": 0}, "num_users is 0, expected an integer >= 1"),
         ({"click_rate": 1e-6}, "no click among the 4000 rows of split 'train'; raise num_train or the rates"),
     ],
