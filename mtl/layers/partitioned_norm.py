@@ -9,6 +9,8 @@ from mtl.types import Array
 
 EPSILON = 1e-5
 """Added to variances."""
+CONSTANT = 1e-8
+"""Variance below which an input counts as constant within a scenario: no more than rounding."""
 
 
 class PartitionedNorm(nn.Module):
@@ -22,6 +24,10 @@ class PartitionedNorm(nn.Module):
     absent from a batch changes nothing and gives no NaN. The first batch of a scenario sets its running
     statistics. Scenario 0, which training has not seen, has the shared scale and shift, and statistics of
     the mixture of all scenarios seen, in equal parts; before any was seen rows pass unchanged.
+
+    An input that is constant within a scenario (variance below `CONSTANT`), such as the embedding of the
+    scenario itself, becomes 0 before scale and shift. Batch statistics make it 0 in any case; running ones
+    would instead divide by √ε how far their mean lags behind the embedding, about 300 times that.
 
     Reference: Sheng et al., One Model to Serve All: Star Topology Adaptive Recommender for Multi-Domain CTR
       Prediction, CIKM 2021, https://arxiv.org/abs/2101.11427, partitioned normalisation. The paper
@@ -75,7 +81,8 @@ class PartitionedNorm(nn.Module):
                 var.value = jnp.where(enough, kept * var.value + (1.0 - kept) * batch_var, var.value)
                 seen.value = jnp.where(enough, 1.0, seen.value)
             centre, spread = jnp.where(enough, batch_mean, centre), jnp.where(enough, batch_var, spread)
-        z = (x - centre[domain]) * jax.lax.rsqrt(spread[domain] + EPSILON)
+        factor = jnp.where(spread < CONSTANT, 0.0, jax.lax.rsqrt(spread + EPSILON))
+        z = (x - centre[domain]) * factor[domain]
         # Scenario 0 is no scenario: its own scale and shift stay at their start whatever trains.
         trained = (domain > 0)[:, None]
         scale = scale * jnp.where(trained, own_scale[domain], 1.0)

@@ -201,3 +201,19 @@ def test_training_and_serving_agree_once_the_statistics_have_settled():
         trained, state = normalised(state, train=True, least_rows=2)
     served, _ = normalised(state, train=False)
     np.testing.assert_allclose(served, trained, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_constant_within_a_scenario_are_served_as_they_were_trained():
+    """The scenario's own embedding has no variance there; what it moves since must not be magnified."""
+    embedding = np.array([0.1, -0.2, 0.3, 0.4], np.float32)[:, None]
+    state = start()
+    for moved in (0.0, 0.01, 0.02):
+        x = np.concatenate([X[:, :2], embedding[DOMAIN] + np.float32(moved)], axis=1)
+        trained, state = normalised(state, x, train=True, least_rows=2)
+    served, _ = normalised(state, x, train=False)
+    np.testing.assert_array_less(np.abs(trained[:, 2]), 1e-4)
+    np.testing.assert_array_less(np.abs(served[:, 2]), 1e-4)
+    few, _ = normalised(state, x, train=True, least_rows=B + 1)
+    np.testing.assert_array_less(np.abs(few[:, 2]), 1e-4)
+    # Other inputs are normalised all the same.
+    assert (np.abs(served[:, :2]) > 0.1).any()
