@@ -30,7 +30,8 @@ def selection(tasks: Sequence[Task], select: str) -> tuple[Part, ...]:
       tasks: T tasks.
       select: a task's name for its primary metric; `mean` for the primary metrics of all tasks; or a metric
         for the tasks that have it, such as `auc` where one more task is measured in dollars, or `r2` where
-        labels differ in scale, so that no task's unit decides.
+        labels differ in scale, so that no task's unit decides; or a metric of one task, as in
+        `purchase.logloss`.
 
     Returns:
       One entry per task that counts.
@@ -40,10 +41,13 @@ def selection(tasks: Sequence[Task], select: str) -> tuple[Part, ...]:
     """
     named = {task.name: PRIMARY[task.kind] for task in tasks if select in ("mean", task.name)}
     if not named:
-        known = set(HIGHER_IS_BETTER) & {metric for task in tasks for metric in METRICS[task.kind]}
-        if select not in known:
-            raise unknown_name("train.select", select, ("mean", *(t.name for t in tasks), *sorted(known)))
-        named = {task.name: select for task in tasks if select in METRICS[task.kind]}
+        each = {(t.name, m) for t in tasks for m in METRICS[t.kind] if m in HIGHER_IS_BETTER}
+        known = sorted({metric for _, metric in each})
+        named = {task: m for task, m in each if select == f"{task}.{m}"}
+        if not named and select not in known:
+            one = sorted(f"{task}.{m}" for task, m in each) if "." in select else ()
+            raise unknown_name("train.select", select, ("mean", *(t.name for t in tasks), *known, *one))
+        named = named or {t.name: select for t in tasks if select in METRICS[t.kind]}
     return tuple(
         Part(task, metric, 1.0 if HIGHER_IS_BETTER[metric] else -1.0) for task, metric in named.items()
     )
@@ -70,4 +74,7 @@ def selection_text(select: str) -> str:
         return "the mean over tasks of the primary metric"
     if select in HIGHER_IS_BETTER:
         return f"the mean over tasks of {select}"
+    task, _, metric = select.rpartition(".")
+    if task and metric in HIGHER_IS_BETTER:
+        return f"{metric} of {task}"
     return f"the primary metric of {select}"

@@ -37,8 +37,8 @@ class TrainSettings(NamedTuple):
       eval_every: steps between looks at the validation split; 0 means once an epoch.
       patience: looks without improvement after which a run is over; 0 never stops early.
       select: what is maximised on validation: a task's name for its primary metric, `mean` for the mean of
-        all tasks' primary metrics, or a metric such as `auc` for its mean over the tasks that have it; errors
-        count negatively.
+        all tasks' primary metrics, a metric such as `auc` for its mean over the tasks that have it, or one of
+        a task as in `purchase.logloss`; errors count negatively.
       dtype: of the computation, `float32` or `bfloat16`; parameters are always float32.
       steps_per_call: most steps in one compiled call.
       eval_batch_size: rows per block of an evaluation.
