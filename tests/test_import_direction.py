@@ -30,9 +30,20 @@ ALLOWED = {
         *("transfers", "types"),
     },
     "weightings": {"errors", "jacobian", "solvers", "types"},
+    "embedding": {"errors", "types"},
     "personalised": {"errors", "jacobian", "types"},
     "train": {
-        *("compilation", "errors", "jacobian", "metrics", "models", "ownership", "progress", "tasks"),
+        *(
+            "compilation",
+            "embedding",
+            "errors",
+            "jacobian",
+            "metrics",
+            "models",
+            "ownership",
+            "progress",
+            "tasks",
+        ),
         *("types", "weightings"),
     },
     "sweep": {

@@ -1,10 +1,11 @@
 """The one model: encoder, extractor, towers and transfer in sequence, with a side tower if wanted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 
+from mtl.layers import gather
 from mtl.types import Array, Batch
 
 RUNNING = ("batch_stats",)
@@ -44,7 +45,9 @@ class MultiTaskModel(nn.Module):
         """Computes all tasks' outputs.
 
         Args:
-          batch: `ids [B, C]` and `numeric [B, F]` are read; labels and mask are not.
+          batch: `ids [B, C]` and `numeric [B, F]` are read; labels and mask are not. With `positions [B, C]`
+            the parameter of embeddings holds the rows `[…, U, E]` of this batch alone, and these say which
+            row is whose.
           train: whether dropout is on; a model with dropout then needs the `dropout` RNG stream.
           rows: rows gathered beforehand (see `mtl.layers.gather`), to skip the look-up;
             `params["encoder"]["tables"]` is then not needed.
@@ -53,7 +56,9 @@ class MultiTaskModel(nn.Module):
           `[T, B, K_max]` float32: logits or, for regression, values; task t uses the first K_t outputs,
           the others are 0.
         """
-        if rows is None and self.side_tower is not None:
+        if rows is None and "positions" in batch:
+            rows = gather(_tables(self.variables["params"]["encoder"]), batch["positions"])
+        elif rows is None and self.side_tower is not None:
             rows = self.encoder.look_up(batch["ids"])
         x = self.encoder(batch["ids"], batch["numeric"], rows=rows)
         x = nn.Dropout(self.encoder_dropout)(x, deterministic=not train)
@@ -67,6 +72,12 @@ class MultiTaskModel(nn.Module):
         if self.side_tower is None:
             return outputs
         return outputs + self.side_tower(x, batch["ids"], batch["numeric"], rows, train=train)
+
+
+def _tables(encoder: Any) -> Array:
+    """The embeddings among an encoder's parameters; an encoder may hold them in a module of its own."""
+    tables = encoder["tables"]
+    return tables["tables"] if isinstance(tables, Mapping) else tables
 
 
 def initial_variables(model: MultiTaskModel, keys: Any, batch: Batch) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mtl import weightings
 from mtl.errors import InputError
-from mtl.models import initial_variables
+from mtl.models import FusedTable, fused_table, initial_variables
 from mtl.ownership import Ownership
 from mtl.sweep.plan import Group, Plan, group_tasks, numbers, spec_of, structure, train_structure
 from mtl.sweep.sources import shapes, unequal_draws
@@ -30,6 +31,7 @@ from mtl.train import (
     model_program,
     part_mask,
     shapes_on,
+    sparse_rows,
     train_program,
 )
 
@@ -142,6 +144,9 @@ class Programs:
         batch = _probe_rows(self.plan.sample[0].splits["train"])
         keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
         shapes = jax.eval_shape(functools.partial(initial_variables, model), keys, batch)
+        table = fused_table(model)
+        if table is not None:
+            batch, shapes = _with_few_rows(batch, shapes, table)
         # Any finite values do: what depends on what is a matter of structure.
         draw = np.random.default_rng(0)
         stats = jax.tree.map(lambda x: jnp.asarray(0.1 * draw.normal(size=x.shape), x.dtype), shapes)
@@ -181,6 +186,7 @@ class Programs:
             tap=scope.tap,
             cut=parsed[0][0] not in weightings.SCALARIZATIONS or settings.optimizers == "per_loss",
             losses_after=weightings.needs(specs[0]).losses_after,
+            sparse=sparse_rows(plan.models[group.model][2], settings, budget.batches),
         )
         # Compiled for shapes alone, so that the data need not be on the devices yet.
         columns = {
@@ -207,3 +213,17 @@ def _probe_rows(columns: Mapping[str, np.ndarray], per_task: int = 4) -> dict[st
     else:
         rows = np.unique(np.concatenate([np.flatnonzero(m)[:per_task] for m in mask.T]))
     return {k: jnp.asarray(v[rows]) for k, v in columns.items()}
+
+
+def _with_few_rows(
+    batch: dict[str, jax.Array], shapes: dict[str, Any], table: FusedTable
+) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+    """Reduces the table to the rows that some data rows read: which task reads it is the same."""
+    found, positions = np.unique(np.asarray(table.rows(batch["ids"])), return_inverse=True)
+    positions = positions.reshape(batch["ids"].shape).astype(np.int32)
+    params = flatten_dict(shapes["params"])
+    *stack, _, width = params[table.path].shape
+    # More rows than tasks, so that rows are not taken for the tasks' slices.
+    rows = len(found) + batch["labels"].shape[-1] + 1
+    params[table.path] = jax.ShapeDtypeStruct((*stack, rows, width), jnp.float32)
+    return {**batch, "positions": jnp.asarray(positions)}, {**shapes, "params": unflatten_dict(params)}

@@ -7,6 +7,7 @@ from mtl.train.optimizer import Scope, chain
 from mtl.train.program import ModelProgram, Stack, TrainProgram, model_program, train_program
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget, TrainSettings, budget, train_settings
+from mtl.train.sparse import SparseRows, on_rows, sparse_rows
 from mtl.train.step import StepMetrics, TrainState, find_ownership, make_loss_fn, make_step
 from mtl.train.transfer import held, part_mask, warm_start
 
@@ -17,6 +18,7 @@ __all__ = [
     "ModelProgram",
     "RunResult",
     "Scope",
+    "SparseRows",
     "Stack",
     "StepMetrics",
     "Stopped",
@@ -32,10 +34,12 @@ __all__ = [
     "make_loss_fn",
     "make_step",
     "model_program",
+    "on_rows",
     "one_device_per_core",
     "part_mask",
     "read_best",
     "shapes_on",
+    "sparse_rows",
     "stream_key",
     "train_group",
     "train_program",

@@ -89,6 +89,10 @@ def over_runs(
 
     def shard(*arguments):
         own, common = arguments[:num_stacked], arguments[num_stacked:]
+        if jax.tree.leaves(own)[0].shape[0] == 1:
+            # A loop over one run would copy its state in and out, which counts where tables are large.
+            alone = function(*jax.tree.map(lambda x: x[0], own), *common)
+            return jax.tree.map(lambda x: x[None], alone)
         if layout.one_by_one:
             return jax.lax.map(lambda mine: function(*mine, *common), own)
         return jax.vmap(lambda *mine: function(*mine, *common))(*own)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl.errors import InputError
 from mtl.metrics import selection_value
 from mtl.progress import Progress
 from mtl.tasks import Task
@@ -186,7 +187,9 @@ def train_group(
         start = log["step"]
         state, metrics = train.advance(state, stack, data.train, np.int32(start))
         log["step"] = start + budget.steps_per_call
-        _record_train(log, tasks, start, budget.steps_per_call, jax.device_get(metrics), settings)
+        metrics = jax.device_get(metrics)
+        _check_rows(int(metrics.rows.max()), settings)
+        _record_train(log, tasks, start, budget.steps_per_call, metrics, settings)
         if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
             outputs = model.predict(state.variables, stack.source, data.evals["val"])
             gates = jax.device_get(model.diagnose(state.variables, stack.source, data.probe["val"]))
@@ -221,6 +224,15 @@ def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: in
     """The group on the host, without the runs that only fill the devices."""
     state, best = jax.tree.map(lambda x: x[:num_runs], jax.device_get((state, best)))
     return Snapshot(state, best, log)
+
+
+def _check_rows(distinct: int, settings: TrainSettings) -> None:
+    """Refuses batches whose distinct ids found no place in a sparse step."""
+    if distinct > settings.sparse_capacity > 0:
+        raise InputError(
+            f"the ids of a batch mean {distinct} distinct rows, but train.sparse_capacity is "
+            f"{settings.sparse_capacity}; raise it to {distinct} or more, or to 0 for as many as there can be"
+        )
 
 
 def _empty_log(num_runs: int) -> dict[str, Any]:

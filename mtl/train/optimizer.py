@@ -1,9 +1,11 @@
 """The one builder that fixes the order: weighting, clip, optimiser."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import optax
 
+from mtl.embedding import scale_by_rowwise_rss
 from mtl.jacobian import Shared
 from mtl.train.settings import TrainSettings
 from mtl.train.transfer import held
@@ -52,6 +54,8 @@ def chain(
         "adamw": optax.scale_by_adam,
         "sgd": optax.identity,
         "momentum": lambda: optax.trace(decay=0.9),
+        "adagrad": optax.scale_by_rss,
+        "rowwise_adagrad": lambda: scale_by_rowwise_rss(rows=_is_table),
     }[settings.optimizer]()
     decays = settings.optimizer == "adamw"
     decay = [optax.add_decayed_weights(settings.weight_decay)] if decays else []
@@ -72,3 +76,8 @@ def chain(
         parts = [per_owner(first, optax.chain(moments, *decay), scope.slices), move]
     whole = optax.with_extra_args_support(optax.chain(*parts))
     return held(whole, settings.freeze) if settings.freeze else whole
+
+
+def _is_table(path: tuple[Any, ...]) -> bool:
+    """Whether a parameter is the model's table of embeddings."""
+    return jax.tree_util.keystr(path[-1:], simple=True) == "tables"

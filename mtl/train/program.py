@@ -14,12 +14,14 @@ import numpy as np
 import optax
 
 from mtl.compilation import compile_quickly
+from mtl.embedding import empty_scratch
 from mtl.models import MultiTaskModel, gate_diagnostics, initial_variables
 from mtl.tasks import Task
 from mtl.train.layout import Layout, over_runs
 from mtl.train.order import rows_of_updates
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget
+from mtl.train.sparse import SparseRows, on_rows
 from mtl.train.step import StepMetrics, TrainState, make_step
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import with_key
@@ -47,12 +49,14 @@ class ChunkMetrics(NamedTuple):
       weights: mean task weights `[S, T]`.
       residual: largest optimality gap `[S]`.
       first_bad: steps of the chunk before the first one that was not finite `[S]`; K if there is none.
+      rows: most distinct rows of the table in a sparse step `[S]`; 0 if steps are dense.
     """
 
     losses: Array
     weights: Array
     residual: Array
     first_bad: Array
+    rows: Array
 
 
 class ModelProgram(NamedTuple):
@@ -120,6 +124,7 @@ def train_program(
     tap: bool = False,
     cut: bool = False,
     losses_after: bool = False,
+    sparse: SparseRows | None = None,
 ) -> TrainProgram:
     """Builds the training of all runs of a group.
 
@@ -134,6 +139,7 @@ def train_program(
       tap: offer the weighting gradients at the shared representation.
       cut: take the T backward passes from the tasks' own features, see `make_step`.
       losses_after: show the weighting the losses of a batch after the step as well.
+      sparse: work on the rows that a batch looks up; None on the whole table.
 
     Returns:
       The jitted functions.
@@ -150,27 +156,39 @@ def train_program(
 
     def advance(state: TrainState, run: Stack, columns: Batch, done: Array):
         optimizer = make_optimizer(run.numbers)
-        step = make_step(model, tasks, optimizer, tap=tap, cut=cut, losses_after=losses_after)
+        own = make_step(model, tasks, optimizer, tap=tap, cut=cut, losses_after=losses_after)
+        step: Callable[..., Any] = own
         num_rows = columns["labels"].shape[1]
         first = done // budget.batches
         updates = first + jnp.arange(length)
         rows = rows_of_updates(run.seeds, updates, per_epoch, batch_size * budget.batches, num_rows)
 
-        def body(state: TrainState, update: tuple[Array, Array]) -> tuple[TrainState, StepMetrics]:
+        carry: Any = state
+        if sparse is not None:
+
+            def fresh(params: PyTree) -> TrainState:
+                return TrainState(params, optimizer.init(params), state.stats)
+
+            step = on_rows(own, fresh, state.params, sparse)
+            carry = state, empty_scratch(sparse.table.num_rows)
+
+        def body(carry: Any, update: tuple[Array, Array]) -> tuple[Any, StepMetrics]:
             k, mine = update
             batch, *others = (
                 {name: column[run.source, part] for name, column in columns.items()}
                 for part in mine.reshape(budget.batches, batch_size)
             )
-            return step(state, batch, stream_key(run.seeds, "dropout", k), *others)
+            return step(carry, batch, stream_key(run.seeds, "dropout", k), *others)
 
-        state, metrics = jax.lax.scan(body, state, (updates, rows))
+        carry, metrics = jax.lax.scan(body, carry, (updates, rows))
+        state = carry if sparse is None else carry[0]
         bad = ~metrics.finite
         return state, ChunkMetrics(
             losses=jnp.mean(metrics.losses, axis=0),
             weights=jnp.mean(metrics.weights, axis=0),
             residual=jnp.max(metrics.residual),
             first_bad=jnp.where(jnp.any(bad), jnp.argmax(bad), length) * budget.batches,
+            rows=jnp.max(metrics.rows),
         )
 
     return TrainProgram(

@@ -7,7 +7,7 @@ from mtl.errors import InputError, unknown_name
 from mtl.metrics import selection
 from mtl.tasks import Task
 
-OPTIMIZERS = ("adam", "adamw", "sgd", "momentum")
+OPTIMIZERS = ("adam", "adamw", "sgd", "momentum", "adagrad", "rowwise_adagrad")
 SCHEDULES = ("constant", "cosine")
 OPTIMIZER_STATES = ("one", "per_loss", "per_owner")
 DTYPES = ("float32", "bfloat16")
@@ -19,7 +19,8 @@ class TrainSettings(NamedTuple):
     Attributes:
       batch_size: rows per step.
       learning_rate: of the optimiser, at its highest.
-      optimizer: `adam`, `adamw`, `sgd` or `momentum` (0.9).
+      optimizer: `adam`, `adamw`, `sgd`, `momentum` (0.9), `adagrad`, or `rowwise_adagrad`, which keeps one
+        number for every row of an embedding table.
       optimizers: `one` of the weighted sum; `per_loss`, one of every loss over all parameters, whose updates
         are summed; `per_owner`, one of every set of parameters with the same tasks, which rests while their
         weights are 0. See `mtl.weightings.per_loss` and `per_owner`.
@@ -39,6 +40,11 @@ class TrainSettings(NamedTuple):
       select: what is maximised on validation: a task's name for its primary metric, `mean` for the mean of
         all tasks' primary metrics, a metric such as `auc` for its mean over the tasks that have it, or one of
         a task as in `purchase.logloss`; errors count negatively.
+      sparse_rows: whether a step works on the rows of the embedding table that its batch looks up, so that
+        its time and memory do not depend on the vocabulary; rows that a batch does not read rest, see
+        `mtl.embedding`.
+      sparse_capacity: most distinct rows of an update, whose memory is set aside; 0 is as many as there can
+        be.
       dtype: of the computation, `float32` or `bfloat16`; parameters are always float32.
       steps_per_call: most steps in one compiled call.
       eval_batch_size: rows per block of an evaluation.
@@ -64,6 +70,8 @@ class TrainSettings(NamedTuple):
     eval_every: int = 0
     patience: int = 0
     select: str = "mean"
+    sparse_rows: bool = False
+    sparse_capacity: int = 0
     dtype: str = "float32"
     steps_per_call: int = 200
     eval_batch_size: int = 8192
@@ -102,6 +110,7 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         ("eval_batch_size", 1),
         ("weight_decay", 0),
         ("clip_norm", 0),
+        ("sparse_capacity", 0),
         ("checkpoint_seconds", 0),
         ("group_runs", 1),
         ("group_gib", 0),
@@ -125,6 +134,10 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         raise InputError(
             f"train.weight_decay is {settings.weight_decay!r}, which only train.optimizer='adamw' uses; "
             f"the optimiser is {settings.optimizer!r}"
+        )
+    if settings.sparse_capacity and not settings.sparse_rows:
+        raise InputError(
+            f"train.sparse_capacity is {settings.sparse_capacity!r}, which only train.sparse_rows=True uses"
         )
     if tasks is not None:
         selection(tasks, settings.select)

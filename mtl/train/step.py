@@ -43,12 +43,14 @@ class StepMetrics(NamedTuple):
       weights: task weights applied `[T]`.
       residual: optimality gap of the weighting's solver `[]`; 0 without one.
       finite: whether losses and weights are all finite `[]` bool.
+      rows: distinct rows of the table that a sparse step reads `[]` int32; 0 of a dense one.
     """
 
     losses: Array
     weights: Array
     residual: Array
     finite: Array
+    rows: Array | int = 0
 
 
 def make_loss_fn(
