@@ -28,6 +28,7 @@ class AttentionGate(nn.Module):
       expert_features: units of each expert's layers.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -35,6 +36,7 @@ class AttentionGate(nn.Module):
     expert_features: tuple[int, ...] = (16,)
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
@@ -47,7 +49,9 @@ class AttentionGate(nn.Module):
         Returns:
           `[T, B, H]`.
         """
-        keys = StackedMLP((self.num_experts,), self.expert_features, self.dtype, name="experts")(x)
+        keys = StackedMLP((self.num_experts,), self.expert_features, self.dtype, self.remat, name="experts")(
+            x
+        )
         values = self.perturb("representation", keys)
         attention = _Attention(self.num_tasks, self.dropout_rate, self.dtype, name="gate")
         return tap_mixture(self, Mixture(attention(keys, train=train), values))

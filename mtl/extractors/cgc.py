@@ -26,6 +26,7 @@ class CGC(nn.Module):
       expert_features: units of each expert's layers.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -34,6 +35,7 @@ class CGC(nn.Module):
     expert_features: tuple[int, ...] = (16,)
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
@@ -54,6 +56,7 @@ class CGC(nn.Module):
             last=True,
             dropout_rate=self.dropout_rate,
             dtype=self.dtype,
+            remat=self.remat,
             name="level1",
         )
         return level(x, x, train=train)[0]

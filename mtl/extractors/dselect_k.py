@@ -36,6 +36,7 @@ class DSelectK(nn.Module):
       entropy_penalty: λ; the paper tunes it.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -45,6 +46,7 @@ class DSelectK(nn.Module):
     entropy_penalty: float = 0.0
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
@@ -64,7 +66,9 @@ class DSelectK(nn.Module):
             raise InputError(
                 f"dselect_k: num_experts is {self.num_experts}, expected a power of 2, such as 8"
             )
-        experts = StackedMLP((self.num_experts,), self.expert_features, self.dtype, name="experts")(x)
+        experts = StackedMLP(
+            (self.num_experts,), self.expert_features, self.dtype, self.remat, name="experts"
+        )(x)
         experts = self.perturb("representation", experts)
         gate = _Selectors(
             self.num_tasks, self.num_experts, self.num_selected, self.dropout_rate, self.dtype, name="gate"

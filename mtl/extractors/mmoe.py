@@ -23,6 +23,7 @@ class MMoE(nn.Module):
       expert_features: units of each expert's layers.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -30,6 +31,7 @@ class MMoE(nn.Module):
     expert_features: tuple[int, ...] = (16,)
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
@@ -42,7 +44,9 @@ class MMoE(nn.Module):
         Returns:
           `[T, B, H]`.
         """
-        experts = StackedMLP((self.num_experts,), self.expert_features, self.dtype, name="experts")(x)
+        experts = StackedMLP(
+            (self.num_experts,), self.expert_features, self.dtype, self.remat, name="experts"
+        )(x)
         experts = self.perturb("representation", experts)
         gate = Gate(self.num_tasks, self.num_experts, self.dropout_rate, self.dtype, name="gate")
         weights = gate(x, train=train)

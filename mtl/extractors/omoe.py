@@ -22,6 +22,7 @@ class OMoE(nn.Module):
       expert_features: units of each expert's layers.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -29,11 +30,14 @@ class OMoE(nn.Module):
     expert_features: tuple[int, ...] = (16,)
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def common(self, x: Array, *, train: bool = False) -> Array:
         """Extracts features once: `[B, D] → [B, H]`, what every task gets."""
-        experts = StackedMLP((self.num_experts,), self.expert_features, self.dtype, name="experts")
+        experts = StackedMLP(
+            (self.num_experts,), self.expert_features, self.dtype, self.remat, name="experts"
+        )
         gate = Gate(1, self.num_experts, self.dropout_rate, self.dtype, name="gate")
         h = mix(gate(x, train=train), experts(x))[0]
         return self.perturb("representation", h)

@@ -30,6 +30,7 @@ class PLE(nn.Module):
       expert_features: units of each expert's layers.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -39,6 +40,7 @@ class PLE(nn.Module):
     expert_features: tuple[int, ...] = (16,)
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
@@ -61,6 +63,7 @@ class PLE(nn.Module):
                 last=j == self.num_levels,
                 dropout_rate=self.dropout_rate,
                 dtype=self.dtype,
+                remat=self.remat,
                 name=f"level{j}",
             )
             task, shared = level(task, shared, train=train)

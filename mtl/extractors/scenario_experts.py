@@ -33,6 +33,7 @@ class ScenarioExperts(nn.Module):
       expert_features: units of each expert's layers.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -42,6 +43,7 @@ class ScenarioExperts(nn.Module):
     expert_features: tuple[int, ...] = (16,)
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, domain: Array, train: bool = False) -> Array:
@@ -56,12 +58,14 @@ class ScenarioExperts(nn.Module):
           `[T, B, H]`.
         """
         tasks, own, domains = self.num_tasks, self.task_experts, self.num_domains - 1
-        shared = StackedMLP((self.shared_experts,), self.expert_features, self.dtype, name="shared_experts")(
-            x
-        )
+        shared = StackedMLP(
+            (self.shared_experts,), self.expert_features, self.dtype, self.remat, name="shared_experts"
+        )(x)
         shared = self.perturb("representation", shared)
         # Scenario 0 has no experts; its rows compute those of scenario 1, which their gates leave out.
-        experts = StackedMLP((tasks, own, domains), self.expert_features, self.dtype, name="own_experts")(x)
+        experts = StackedMLP(
+            (tasks, own, domains), self.expert_features, self.dtype, self.remat, name="own_experts"
+        )(x)
         experts = of_domain(experts, jnp.maximum(domain - 1, 0))
         gate = _ScenarioGate(
             tasks, self.num_domains, own, self.shared_experts, self.dropout_rate, self.dtype, name="gate"

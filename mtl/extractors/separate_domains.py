@@ -24,18 +24,22 @@ class SeparateDomains(nn.Module):
       num_domains: S, the unseen scenario 0 included.
       bottom_features: units of each layer of a network.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
     num_domains: int
     bottom_features: tuple[int, ...] = (32,)
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def common(self, x: Array, *, domain: Array, train: bool = False) -> Array:
         """Extracts features once: `[B, D] → [B, S·H]`, what every task gets."""
         del train
-        networks = StackedMLP((self.num_domains,), self.bottom_features, self.dtype, name="bottoms")(x)
+        networks = StackedMLP(
+            (self.num_domains,), self.bottom_features, self.dtype, self.remat, name="bottoms"
+        )(x)
         own = of_domain(networks, domain)
         places = jax.nn.one_hot(domain, self.num_domains, dtype=self.dtype)
         h = (places[:, :, None] * own[:, None, :]).reshape(len(own), -1)

@@ -20,17 +20,19 @@ class SharedBottom(nn.Module):
       num_tasks: T.
       bottom_features: units of each layer.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
     bottom_features: tuple[int, ...] = (113,)
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def common(self, x: Array, *, train: bool = False) -> Array:
         """Extracts features once: `[B, D] → [B, H]`, what every task gets."""
         del train
-        h = StackedMLP((), self.bottom_features, self.dtype, name="bottom")(x)
+        h = StackedMLP((), self.bottom_features, self.dtype, self.remat, name="bottom")(x)
         return self.perturb("representation", h)
 
     def __call__(self, x: Array, *, train: bool = False) -> Array:

@@ -18,11 +18,13 @@ class SingleTask(nn.Module):
       num_tasks: T.
       bottom_features: units of each layer of a bottom.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the networks is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
     bottom_features: tuple[int, ...] = (113,)
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Array, *, train: bool = False) -> Array:
@@ -36,4 +38,4 @@ class SingleTask(nn.Module):
           `[T, B, H]`.
         """
         del train
-        return StackedMLP((self.num_tasks,), self.bottom_features, self.dtype, name="bottoms")(x)
+        return StackedMLP((self.num_tasks,), self.bottom_features, self.dtype, self.remat, name="bottoms")(x)

@@ -27,6 +27,7 @@ class CGCLevel(nn.Module):
       last: whether this is the last level.
       dropout_rate: gate dropout, see `Gate`.
       dtype: dtype of the computation; parameters are float32.
+      remat: whether what lies inside the experts is computed anew for gradients, see `StackedMLP`.
     """
 
     num_tasks: int
@@ -36,6 +37,7 @@ class CGCLevel(nn.Module):
     last: bool
     dropout_rate: float = 0.0
     dtype: DTypeLike = jnp.float32
+    remat: bool = False
 
     def _gate(self, num_gates: int, num_experts: int, name: str) -> Gate:
         return Gate(num_gates, num_experts, self.dropout_rate, self.dtype, name=name)
@@ -57,11 +59,12 @@ class CGCLevel(nn.Module):
             (self.num_tasks, self.task_experts),
             self.expert_features,
             self.dtype,
+            self.remat,
             name="task_experts",
         )(task)
-        common = StackedMLP((self.shared_experts,), self.expert_features, self.dtype, name="shared_experts")(
-            shared
-        )
+        common = StackedMLP(
+            (self.shared_experts,), self.expert_features, self.dtype, self.remat, name="shared_experts"
+        )(shared)
         if self.last:
             common = self.perturb("representation", common)
 
