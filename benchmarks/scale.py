@@ -200,7 +200,7 @@ def measure_steps() -> list[dict]:
         cases[first, weighting, "dense"] = make_case(first, weighting, False, make_params(first))
         for rows in FLAGS.rows:
             cases[rows, weighting, "sparse"] = make_case(rows, weighting, True, make_params(rows))
-    times = in_turns({name: lambda c=case: seconds_per_step(c) for name, case in cases.items()})
+    times = in_turns({name: functools.partial(seconds_per_step, case) for name, case in cases.items()})
     print("\nsteps: milliseconds, then ratios")
     for (rows, weighting, way), each in times.items():
         print(f"  {weighting:<7} {way:<7} {rows:>11,} rows {1e3 * statistics.median(each):8.2f}")
@@ -266,7 +266,7 @@ def measure_torch() -> list[dict]:
         differences = []
         for weighting in ("static", "mgda"):
             case = make_case(rows, weighting, True, make_params(rows))
-            cases["ours", weighting] = lambda c=case: seconds_per_step(c)
+            cases["ours", weighting] = functools.partial(seconds_per_step, case)
             for way, sparse in ways.items():
                 params = make_params(rows)
                 expected = first_losses(rows, params)
@@ -283,7 +283,7 @@ def measure_torch() -> list[dict]:
         for (way, weighting), each in times.items():
             print(f"  {weighting:<7} {way:<7} {1e3 * statistics.median(each):8.2f} ms")
         for weighting, least in (("static", 2.0), ("mgda", 5.0)):
-            best = min(ways, key=lambda way, w=weighting: statistics.median(times[way, w]))
+            best = min((statistics.median(times[way, weighting]), way) for way in ways)[1]
             name = f"{weighting} at {rows:,}: PyTorch ({best}) / ours"
             speed_up = ratio(times, (best, weighting), ("ours", weighting))
             results.append(show(name, speed_up, least, at_most=False))
