@@ -59,8 +59,8 @@ flags.DEFINE_integer("measure_memory", 0, "Only train at this size and print the
 
 COLUMNS, WIDTH, BATCH, NUM_TASKS = 10, 16, 2048, 4
 TASKS = tuple(Task(f"task_{t}") for t in range(NUM_TASKS))
-SIZES = {"bottom_features": (256, 128), "tower_features": (64,), "embedding_dim": WIDTH}
-SETTINGS = TrainSettings(batch_size=BATCH, sparse_rows=True)
+BOTTOM, TOWER = (256, 128), (64,)
+SIZES = {"bottom_features": BOTTOM, "tower_features": TOWER, "embedding_dim": WIDTH}
 
 
 class Case(NamedTuple):
@@ -93,32 +93,50 @@ def make_params(rows: int) -> Any:
     return jax.jit(lambda: model.init(jax.random.key(0), row)["params"])()
 
 
-def make_case(rows: int, weighting: str, sparse: bool, params: Any) -> Case:
-    """Compiles the steps; the parameters become part of the state, which is donated."""
-    model = make_model(rows)
-    few = make_model(100)
-    rest = {**params, "encoder": make_params(100)["encoder"]}
-    batches = {k: jnp.asarray(v) for k, v in make_batches(rows, FLAGS.steps).items()}
+def make_parts(rows: int, weighting: str, sparse: bool) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
+    """The step `(carry, batch, key) -> (carry, metrics)`, and what makes its carry from parameters."""
+    model, few = make_model(rows), make_model(100)
+    settings = TrainSettings(batch_size=BATCH, sparse_rows=sparse)
     shared = None
     if weighting == "mgda":
         batch = {k: jnp.asarray(v[0, :4]) for k, v in make_batches(100, 1).items()}
-        shared = find_ownership(few, TASKS, rest, batch).shared
+        shared = find_ownership(few, TASKS, make_params(100), batch).shared
     spec = {"name": weighting, **({"weights": 1.0} if weighting == "static" else {})}
     method = weightings.build(spec, kinds=["binary"] * NUM_TASKS, shared=shared)
-    optimizer = chain(method, SETTINGS, FLAGS.steps)
-    step: Any = make_step(model, TASKS, optimizer)
-    state = jax.jit(lambda p: TrainState(p, optimizer.init(p), {}), donate_argnums=0)(params)
-    carry: Any = state
-    treatment = sparse_rows(model, SETTINGS)
-    if sparse and treatment is not None:
-        step = on_rows(step, lambda p: TrainState(p, optimizer.init(p), {}), state.params, treatment)
-        carry = state, empty_scratch(treatment.table.num_rows)
+    optimizer = chain(method, settings, FLAGS.steps)
+    step = make_step(model, TASKS, optimizer)
+    treatment = sparse_rows(model, settings)
+
+    def fresh(params: Any) -> TrainState:
+        return TrainState(params, optimizer.init(params), {})
+
+    if treatment is None:
+        return step, fresh
+    shapes = jax.eval_shape(lambda: make_params(rows))
+    rows_step = on_rows(step, fresh, shapes, treatment)
+    return rows_step, lambda params: (fresh(params), empty_scratch(treatment.table.num_rows))
+
+
+def make_case(rows: int, weighting: str, sparse: bool, params: Any) -> Case:
+    """Compiles the steps; the parameters become part of the state, which is donated."""
+    batches = {k: jnp.asarray(v) for k, v in make_batches(rows, FLAGS.steps).items()}
+    step, make_carry = make_parts(rows, weighting, sparse)
+    carry = jax.jit(make_carry, donate_argnums=0)(params)
 
     def call(carry, batches):
         return jax.lax.scan(lambda c, b: step(c, b, jax.random.key(1)), carry, batches)
 
     compiled = jax.jit(call, donate_argnums=0)
     return Case(lambda carry: compiled(carry, batches)[0], [carry])
+
+
+def compiled_step(rows: int, weighting: str) -> Any:
+    """One sparse step, compiled from shapes alone."""
+    step, make_carry = make_parts(rows, weighting, True)
+    carry = jax.eval_shape(lambda: make_carry(make_params(rows)))
+    batch = {k: jnp.asarray(v[0]) for k, v in make_batches(rows, 1).items()}
+    one = jax.jit(lambda c, b: step(c, b, jax.random.key(1)), donate_argnums=0)
+    return one.lower(carry, batch).compile()
 
 
 def seconds_per_step(case: Case) -> float:
