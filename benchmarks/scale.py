@@ -318,7 +318,7 @@ def torch_seconds(step: Callable[..., Any], ids: list[Any], labels: list[Any]) -
 
 def first_losses(rows: int, params: Any) -> np.ndarray:
     """The losses of the first batch at the initial parameters, by this library."""
-    batch = {k: jnp.asarray(v[0]) for k, v in make_batches(rows, 1).items()}
+    batch = {k: jnp.asarray(v[0]) for k, v in make_batches(rows, FLAGS.steps).items()}
     loss_fn = make_loss_fn(make_model(rows), TASKS)
     return np.asarray(jax.jit(loss_fn)(params, batch, jax.random.key(1)))
 

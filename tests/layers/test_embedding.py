@@ -1,11 +1,14 @@
 """The encoder: fused tables, the look-up as a step of its own, missing column groups."""
 
+import functools
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtl.layers import Encoder, columns_at, fused_ids, gather
+from mtl.layers import Encoder, columns_at, embedding, fused_ids, gather
 
 IDS = jnp.array([[0, 2], [1, 0], [0, 1]], jnp.int32)
 NUMERIC = jnp.array([[0.5], [-1.0], [2.0]])
@@ -74,3 +77,22 @@ def test_columns_are_taken_in_their_order_and_without_a_scatter(positions):
     np.testing.assert_array_equal(columns_at(rows, positions), np.asarray(rows)[:, list(positions)])
     slope = jax.jit(jax.grad(lambda rows: jnp.sum(jnp.square(columns_at(rows, positions)))))
     assert "scatter" not in slope.lower(rows).as_text()
+
+
+@pytest.mark.parametrize("shape", [(70, 4), (2, 70, 4)])
+def test_large_tables_are_drawn_in_blocks_like_small_ones(shape, monkeypatch):
+    draw = functools.partial(embedding.initial_rows, 0.5, jax.random.key(0), dtype=jnp.float32)
+    small = draw(shape=shape)
+    np.testing.assert_array_equal(small, nn.initializers.normal(0.5)(jax.random.key(0), shape))
+    monkeypatch.setattr(embedding, "LARGE", 100)  # blocks of 1 to 2 rows, the last one overlapping
+    large = np.asarray(draw(shape=shape))
+    assert large.shape == shape
+    assert len(np.unique(large)) == large.size
+    assert abs(large.std() - 0.5) < 0.5 / (2 * large.size) ** 0.5 * 4
+
+
+def test_drawing_a_large_table_needs_little_more_memory_than_the_table():
+    shape = (embedding.LARGE // 4, 16)
+    drawn = jax.jit(lambda key: embedding.initial_rows(0.5, key, shape, jnp.float32))
+    analysis = drawn.lower(jax.random.key(0)).compile().memory_analysis()
+    assert analysis.temp_size_in_bytes < 0.5 * analysis.output_size_in_bytes
