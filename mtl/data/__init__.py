@@ -15,10 +15,10 @@ from mtl.data.aliexpress import aliexpress
 from mtl.data.census import census_income
 from mtl.data.channels import Channel, pretrain_channels, with_channels
 from mtl.data.conflict import ConflictProblem, conflict_quadratics
-from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, validate
+from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, train_rows, validate
 from mtl.data.digits import multi_digits
 from mtl.data.downsample import downsample_negatives
-from mtl.data.funnel import funnel_synthetic
+from mtl.data.funnel import funnel_shards, funnel_synthetic
 from mtl.data.hillstrom import hillstrom
 from mtl.data.kuairand import kuairand
 from mtl.data.movielens import movielens
@@ -30,6 +30,7 @@ from mtl.data.sequence import sequence_synthetic
 from mtl.data.synthetic import mmoe_synthetic
 from mtl.data.teacher import with_teacher
 from mtl.data.watch_time import watch_time
+from mtl.data.windows import Stream, Windows, read_steps
 from mtl.errors import InputError, unknown_name
 
 __all__ = [
@@ -42,11 +43,14 @@ __all__ = [
     "Dataset",
     "IdColumn",
     "Schema",
+    "Stream",
+    "Windows",
     "ali_ccp",
     "aliexpress",
     "census_income",
     "conflict_quadratics",
     "downsample_negatives",
+    "funnel_shards",
     "funnel_synthetic",
     "hillstrom",
     "kuairand",
@@ -56,9 +60,11 @@ __all__ = [
     "multi_digits",
     "multi_mnist",
     "pretrain_channels",
+    "read_steps",
     "reweight",
     "scenario_synthetic",
     "sequence_synthetic",
+    "train_rows",
     "validate",
     "watch_time",
     "with_channels",
@@ -70,6 +76,7 @@ __all__ = [
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "mmoe_synthetic": mmoe_synthetic,
     "funnel_synthetic": funnel_synthetic,
+    "funnel_shards": funnel_shards,
     "scenario_synthetic": scenario_synthetic,
     "digits": multi_digits,
     "census": census_income,

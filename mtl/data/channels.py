@@ -8,7 +8,7 @@ import scipy.sparse
 
 from mtl.columns import behaviours, role_columns
 from mtl.data import arguments
-from mtl.data.dataset import Columns, Dataset
+from mtl.data.dataset import Columns, Dataset, train_in_memory
 from mtl.errors import InputError
 
 
@@ -60,7 +60,7 @@ def pretrain_channels(dataset: Dataset, dim: int = 8, seed: int = 0) -> tuple[Ch
     num_users, num_items = (schema.id_columns[i].vocab_size for i in (user, item))
     if dim >= min(num_users, num_items):
         raise InputError(f"dim is {dim}, expected less than {min(num_users, num_items)} users or items")
-    ids = dataset.splits["train"]["ids"]
+    ids = train_in_memory(dataset, "pretrain_channels")["ids"]
     past = ids[:, list(history)]
     rows, places = np.nonzero(past)
     inside = _counts(rows, past[rows, places], (len(past), num_items)).minimum(1)
@@ -92,11 +92,12 @@ def with_channels(dataset: Dataset, channels: Sequence[Channel]) -> Dataset:
     """
     user, item = _user_and_item(dataset)
     names: list[str] = []
+    train = train_in_memory(dataset, "with_channels")
     added: dict[str, list[np.ndarray]] = {split: [] for split in dataset.splits}
     for channel in channels:
         _check(dataset, channel, (user, item))
         for side, column, table in (("user", user, channel.users), ("item", item, channel.items)):
-            of_train = table[dataset.splits["train"]["ids"][:, column]]
+            of_train = table[train["ids"][:, column]]
             scale = np.sqrt(np.mean(np.sum(np.square(of_train), axis=1)))
             for split, columns in dataset.splits.items():
                 added[split].append(table[columns["ids"][:, column]] / (scale or 1.0))

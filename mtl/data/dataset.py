@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mtl.data.blocks import Columns
+from mtl.data.windows import Windows
 from mtl.errors import InputError
 from mtl.tasks import Task, task_graph, task_loss
 
@@ -49,15 +51,13 @@ class Schema(NamedTuple):
     tasks: tuple[Task, ...]
 
 
-Columns = dict[str, np.ndarray]
-"""`ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional `mask [N,T] bool` and
-`weights [N,T] float32`, how much a row counts in a task's training loss. Splits other than `train` may have
-`truth [N,T] float32`, the true probability of a task's event given those that it requires, or the expectation
-of a real label, NaN where it is unknown."""
-
-
 class Dataset(NamedTuple):
-    """A data set in memory.
+    """A data set in memory, or one whose training split is read from disk while it is trained on.
+
+    The columns of a split are `ids [N,C] int32`, `numeric [N,F] float32`, `labels [N,T] float32`, optional
+    `mask [N,T] bool` and `weights [N,T] float32`, how much a row counts in a task's training loss. Splits
+    other than `train` may have `truth [N,T] float32`, the true probability of a task's event given those that
+    it requires, or the expectation of a real label, NaN where it is unknown.
 
     Attributes:
       name: name under which results are reported.
@@ -65,12 +65,34 @@ class Dataset(NamedTuple):
       splits: `train`, `val` and `test`, each a dict of columns.
       provenance: JSON-serialisable facts: source, licence, citation, checksums, generator arguments,
         label rates.
+      stream: where the training rows are if they are not in memory; `splits["train"]` then holds the first
+        of them only, as a sample of what the columns look like.
     """
 
     name: str
     schema: Schema
     splits: dict[str, Columns]
     provenance: dict[str, Any]
+    stream: Windows | None = None
+
+
+def train_rows(dataset: Dataset) -> int:
+    """Rows of the training split, whether in memory or on disk."""
+    return len(dataset.splits["train"]["labels"]) if dataset.stream is None else dataset.stream.rows
+
+
+def train_in_memory(dataset: Dataset, what: str) -> Columns:
+    """The training rows for something that needs all of them.
+
+    Raises:
+      InputError: they are on disk; the message names `what`.
+    """
+    if dataset.stream is not None:
+        raise InputError(
+            f"{what} changes all training rows, but those of {dataset.name!r} stream from disk; load it with "
+            "in_memory=True if they fit"
+        )
+    return dataset.splits["train"]
 
 
 def validate(dataset: Dataset) -> Dataset:
@@ -96,13 +118,27 @@ def validate(dataset: Dataset) -> Dataset:
     for split in SPLITS:
         if split not in dataset.splits:
             raise InputError(f"data set {dataset.name!r}: split {split!r} is missing")
-        _validate_split(f"data set {dataset.name!r}, split {split!r}", schema, dataset.splits[split], split)
+        part = split == "train" and dataset.stream is not None
+        where = f"data set {dataset.name!r}, split {split!r}"
+        validate_rows(where, schema, dataset.splits[split], split, part=part)
     if "truth" in dataset.splits["train"]:
         raise InputError(f"data set {dataset.name!r}: split 'train' has a column 'truth'; only others may")
     return dataset
 
 
-def _validate_split(where: str, schema: Schema, columns: Columns, split: str) -> None:
+def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, part: bool) -> None:
+    """Checks rows of a split against the schema.
+
+    Args:
+      where: how a message begins.
+      schema: the columns' meaning.
+      columns: the rows.
+      split: which split they belong to.
+      part: whether there are others besides; a task may then have no row in its sample space here.
+
+    Raises:
+      InputError: as `validate`.
+    """
     widths: dict[str, tuple[int, Any]] = {
         "ids": (len(schema.id_columns), np.int32),
         "numeric": (len(schema.numeric_columns), np.float32),
@@ -146,7 +182,7 @@ def _validate_split(where: str, schema: Schema, columns: Columns, split: str) ->
     for t, task in enumerate(schema.tasks):
         label = columns["labels"][:, t]
         live = columns["mask"][:, t] if "mask" in columns else np.ones(rows, bool)
-        if not live.any():
+        if not (part or live.any()):
             raise InputError(f"{where}: task {task.name!r} has no row in its sample space")
         bad, expected = _bad_labels(task, label, split)
         bad &= live

@@ -6,7 +6,7 @@ Reference: X. He et al., "Practical Lessons from Predicting Clicks on Ads at Fac
 import numpy as np
 
 from mtl.data import arguments
-from mtl.data.dataset import Dataset
+from mtl.data.dataset import Dataset, train_in_memory
 from mtl.errors import InputError, unknown_name
 
 
@@ -35,7 +35,7 @@ def downsample_negatives(dataset: Dataset, task: str, keep: float, seed: int = 0
     if arguments.real("keep", keep, 0.0, 1.0) == 0.0:
         raise InputError("keep is 0, expected a number in (0, 1]")
     seed = arguments.integer("seed", seed, 0)
-    train = dataset.splits["train"]
+    train = train_in_memory(dataset, "downsample_negatives")
     negative = train["labels"][:, at] == 0
     if "mask" in train:
         negative &= train["mask"][:, at]

@@ -1,6 +1,11 @@
 """A funnel with known truth: impression → click → cart → purchase, with users and items that have ids."""
 
+import hashlib
+import json
 import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,12 +13,19 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from mtl.data import arguments
+from mtl.data.cache import data_folder
 from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema
+from mtl.data.shards import Contents, dataset_of, residence, sharded
+from mtl.data.windows import WINDOW_ROWS
 from mtl.errors import InputError
+from mtl.progress import track
 from mtl.tasks import Task
 
 CALIBRATION_ROWS = 200_000
 """Rows on which intercepts are found: rows of their own, so that they do not depend on the splits' sizes."""
+
+CHUNK_ROWS = 262_144
+"""Training rows that are drawn at a time where they go to disk."""
 
 FARTHEST = 60.0
 """Intercepts are sought between minus and plus this."""
@@ -92,68 +104,182 @@ def funnel_synthetic(
     Reference: the setting is that of Ma et al., Entire Space Multi-Task Model, SIGIR 2018, and, with a cart,
       of Wen et al., ESM2, SIGIR 2020; the recipe is this project's own.
     """
-    rates = {
-        name: _rate(name, value)
-        for name, value in (
-            ("click_rate", click_rate),
-            ("cart_rate", cart_rate),
-            ("conversion_rate", conversion_rate),
-        )
-    }
-    if not isinstance(with_cart, bool):
-        raise InputError(f"with_cart is {with_cart!r}, expected true or false")
-    knobs = {
-        "direct": arguments.real("direct", direct, 0.0),
-        "relatedness": arguments.real("relatedness", relatedness, -1.0, 1.0),
-        "selection": arguments.real("selection", selection, 0.0),
-        "strength": arguments.real("strength", strength, 0.0),
-    }
-    counts = {
-        "num_users": arguments.integer("num_users", num_users, 1),
-        "num_items": arguments.integer("num_items", num_items, 1),
-        "dim": arguments.integer("dim", dim, 1),
-    }
-    sizes = {
-        split: arguments.integer(f"num_{split}", rows, 2)
-        for split, rows in zip(SPLITS, (num_train, num_val, num_test))
-    }
-    seed = arguments.integer("seed", seed, 0)
-    world_seed = seed if world_seed is None else arguments.integer("world_seed", world_seed, 0)
-
-    targets = list(rates.values()) if with_cart else [rates["click_rate"], rates["conversion_rate"]]
-    world = _world(np.random.SeedSequence(world_seed), counts, targets, knobs)
-    children = np.random.SeedSequence(seed).spawn(1 + len(SPLITS))[1:]
-    tasks = _tasks(with_cart, knobs["direct"])
+    recipe = _recipe(
+        {"click_rate": click_rate, "cart_rate": cart_rate, "conversion_rate": conversion_rate},
+        with_cart,
+        {"direct": direct, "relatedness": relatedness, "selection": selection, "strength": strength},
+        {"num_users": num_users, "num_items": num_items, "dim": dim},
+        {"train": num_train, "val": num_val, "test": num_test},
+        seed,
+        world_seed,
+    )
     splits = {}
-    for split, child in zip(SPLITS, children):
-        splits[split] = _draw(child, sizes[split], world, knobs)
+    for split, child in recipe.seeds.items():
+        splits[split] = _draw(child, recipe.sizes[split], recipe.world, recipe.knobs)
         if split == "train":
             del splits[split]["truth"]
-        for t, task in enumerate(tasks):
+        for t, task in enumerate(recipe.schema.tasks):
             if not splits[split]["labels"][:, t].any():
-                raise InputError(
-                    f"funnel_synthetic: no {task.name} among the {sizes[split]} rows of split {split!r}; "
-                    f"raise num_{split} or the rates"
-                )
+                raise _no_event("funnel_synthetic", task, split, recipe.sizes[split])
+    tasks = recipe.schema.tasks
+    rates = {
+        split: {task.name: float(rate) for task, rate in zip(tasks, columns["labels"].mean(axis=0))}
+        for split, columns in splits.items()
+    }
     return Dataset(
         name="funnel_synthetic",
+        schema=recipe.schema,
+        splits=splits,
+        provenance=_provenance(recipe, splits["test"]) | {"label_rates": rates},
+    )
+
+
+def funnel_shards(
+    click_rate: float = 0.04,
+    conversion_rate: float = 0.005,
+    cart_rate: float = 0.1,
+    with_cart: bool = False,
+    direct: float = 0.3,
+    relatedness: float = 0.5,
+    selection: float = 1.0,
+    strength: float = 1.0,
+    num_users: int = 1_000,
+    num_items: int = 500,
+    dim: int = 8,
+    num_train: int = 1_000_000,
+    num_val: int = 20_000,
+    num_test: int = 20_000,
+    seed: int = 0,
+    world_seed: int | None = None,
+    in_memory: bool | None = None,
+    window_rows: int = WINDOW_ROWS,
+    data_dir: str | os.PathLike[str] | None = None,
+) -> Dataset:
+    """Draws the funnel of `funnel_synthetic` into shards on disk, for more rows than memory holds.
+
+    The world, the law of a row, and validation and test are those of `funnel_synthetic` with the same
+    arguments; training rows are other draws, made 262,144 at a time. The first call writes them below
+    `data_dir`, 4·(2 + dim + tasks) bytes a row; later calls open what is there.
+
+    Args:
+      click_rate: as `funnel_synthetic`; so are all up to `world_seed`.
+      conversion_rate: likewise.
+      cart_rate: likewise.
+      with_cart: likewise.
+      direct: likewise.
+      relatedness: likewise.
+      selection: likewise.
+      strength: likewise.
+      num_users: likewise.
+      num_items: likewise.
+      dim: likewise.
+      num_train: likewise.
+      num_val: likewise.
+      num_test: likewise.
+      seed: likewise.
+      world_seed: likewise.
+      in_memory: whether the training split is read into memory; None where it has 256 MiB or less.
+      window_rows: rows that a run holds in memory while the split streams, see `mtl.data.windows`.
+      data_dir: where prepared sets live; by default `MTL_DATA_DIR`, else `~/.cache/mtl`.
+
+    Returns:
+      The data set; its training split streams unless it is in memory.
+
+    Raises:
+      InputError: an argument is out of range, a split has no event of some task, or the shards cannot be
+        written or are damaged.
+    """
+    recipe = _recipe(
+        {"click_rate": click_rate, "cart_rate": cart_rate, "conversion_rate": conversion_rate},
+        with_cart,
+        {"direct": direct, "relatedness": relatedness, "selection": selection, "strength": strength},
+        {"num_users": num_users, "num_items": num_items, "dim": dim},
+        {"train": num_train, "val": num_val, "test": num_test},
+        seed,
+        world_seed,
+    )
+    how = residence(in_memory, window_rows, max(num_val, num_test))
+
+    def prepare(work: Path) -> Contents:
+        del work
+        test = _draw(recipe.seeds["test"], recipe.sizes["test"], recipe.world, recipe.knobs)
+        return Contents(recipe.schema, _chunks(recipe), _provenance(recipe, test))
+
+    version = hashlib.sha256(json.dumps(recipe.given, sort_keys=True).encode()).hexdigest()[:16]
+    shards = sharded(data_folder(data_dir) / "funnel_shards" / version, "funnel_shards", prepare)
+    for split, rates in shards.facts["label_rates"].items():
+        for task in recipe.schema.tasks:
+            if not rates[task.name]:
+                raise _no_event("funnel_shards", task, split, recipe.sizes[split])
+    return dataset_of(shards, "funnel_shards", {}, how)
+
+
+class _Recipe(NamedTuple):
+    """The arguments, checked, and what follows from them before a row is drawn."""
+
+    given: dict[str, Any]
+    schema: Schema
+    world: _World
+    knobs: dict[str, float]
+    sizes: dict[str, int]
+    seeds: dict[str, np.random.SeedSequence]
+
+
+def _recipe(
+    rates: dict[str, float],
+    with_cart: bool,
+    knobs: dict[str, float],
+    counts: dict[str, int],
+    sizes: dict[str, int],
+    seed: int,
+    world_seed: int | None,
+) -> _Recipe:
+    rates = {name: _rate(name, value) for name, value in rates.items()}
+    if not isinstance(with_cart, bool):
+        raise InputError(f"with_cart is {with_cart!r}, expected true or false")
+    low, high = {"relatedness": -1.0}, {"relatedness": 1.0}
+    knobs = {k: arguments.real(k, v, low.get(k, 0.0), high.get(k, math.inf)) for k, v in knobs.items()}
+    counts = {name: arguments.integer(name, value, 1) for name, value in counts.items()}
+    sizes = {split: arguments.integer(f"num_{split}", rows, 2) for split, rows in sizes.items()}
+    seed = arguments.integer("seed", seed, 0)
+    world_seed = seed if world_seed is None else arguments.integer("world_seed", world_seed, 0)
+    targets = list(rates.values()) if with_cart else [rates["click_rate"], rates["conversion_rate"]]
+    children = np.random.SeedSequence(seed).spawn(1 + len(SPLITS))[1:]
+    return _Recipe(
+        given={**rates, "with_cart": with_cart, **knobs, **counts}
+        | {f"num_{split}": rows for split, rows in sizes.items()}
+        | {"seed": seed, "world_seed": world_seed},
         schema=Schema(
             id_columns=(
                 IdColumn("user", counts["num_users"] + 1, "user"),
                 IdColumn("item", counts["num_items"] + 1, "item"),
             ),
             numeric_columns=tuple(f"x_{i + 1}" for i in range(counts["dim"])),
-            tasks=tasks,
+            tasks=_tasks(with_cart, knobs["direct"]),
         ),
-        splits=splits,
-        provenance=_provenance(
-            {**rates, "with_cart": with_cart, **knobs, **counts}
-            | {f"num_{split}": rows for split, rows in sizes.items()}
-            | {"seed": seed, "world_seed": world_seed},
-            tasks,
-            splits,
-            world,
-        ),
+        world=_world(np.random.SeedSequence(world_seed), counts, targets, knobs),
+        knobs=knobs,
+        sizes=sizes,
+        seeds=dict(zip(SPLITS, children, strict=True)),
+    )
+
+
+def _chunks(recipe: _Recipe) -> Iterator[tuple[str, Columns]]:
+    """The rows of all splits, those of `train` in chunks with a seed each."""
+    for split in ("val", "test"):
+        yield split, _draw(recipe.seeds[split], recipe.sizes[split], recipe.world, recipe.knobs)
+    rows = recipe.sizes["train"]
+    starts = range(0, rows, CHUNK_ROWS)
+    seeds = recipe.seeds["train"].spawn(len(starts))
+    for start, seed in zip(track(starts, len(starts), "funnel_shards: chunks"), seeds):
+        chunk = _draw(seed, min(CHUNK_ROWS, rows - start), recipe.world, recipe.knobs)
+        del chunk["truth"]
+        yield "train", chunk
+
+
+def _no_event(name: str, task: Task, split: str, rows: int) -> InputError:
+    return InputError(
+        f"{name}: no {task.name} among the {rows} rows of split {split!r}; raise num_{split} or the rates"
     )
 
 
@@ -262,19 +388,12 @@ def _mean_deviation(values: np.ndarray) -> float:
     return float(np.abs(values - np.median(values)).mean(dtype=np.float64))
 
 
-def _provenance(
-    given: dict[str, Any], tasks: tuple[Task, ...], splits: dict[str, Columns], world: _World
-) -> dict[str, Any]:
-    test = splits["test"]
+def _provenance(recipe: _Recipe, test: Columns) -> dict[str, Any]:
     clicked = test["labels"][:, 0] == 1
     return {
         "source": "generated: a funnel with known conditional probabilities, this project's own recipe",
-        "arguments": given,
-        "intercepts": world.intercepts.tolist(),
-        "label_rates": {
-            split: {task.name: float(rate) for task, rate in zip(tasks, columns["labels"].mean(axis=0))}
-            for split, columns in splits.items()
-        },
+        "arguments": recipe.given,
+        "intercepts": recipe.world.intercepts.tolist(),
         "true_rates_on_test": {
             task.name: {
                 "all": float(test["truth"][:, t].mean()),
@@ -284,6 +403,6 @@ def _provenance(
                 "mean_deviation": _mean_deviation(test["truth"][~clicked, t]),
                 "standard_deviation": float(test["truth"][~clicked, t].std(dtype=np.float64)),
             }
-            for t, task in enumerate(tasks)
+            for t, task in enumerate(recipe.schema.tasks)
         },
     }

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mtl.data import arguments
-from mtl.data.dataset import Dataset
+from mtl.data.dataset import Dataset, train_in_memory
 from mtl.data.downsample import task_position
 
 
@@ -30,7 +30,7 @@ def reweight(dataset: Dataset, task: str, weights: Mapping[str, float]) -> Datas
       InputError: a task is unknown or a weight is no number >= 1.
     """
     at = task_position(dataset, task)
-    train = dataset.splits["train"]
+    train = train_in_memory(dataset, "reweight")
     own = np.ones(len(train["labels"]), np.float32)
     for name, weight in weights.items():
         k = task_position(dataset, name)

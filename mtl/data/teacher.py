@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mtl.data import arguments
-from mtl.data.dataset import Dataset
+from mtl.data.dataset import Dataset, train_in_memory
 from mtl.data.downsample import task_position
 from mtl.errors import InputError
 
@@ -39,7 +39,7 @@ def with_teacher(dataset: Dataset, task: str, probabilities: ArrayLike, weight: 
     if below:
         raise InputError(f"task {task!r} is required by {', '.join(below)}, so its event has to be certain")
     weight = arguments.real("weight", weight, 0.0, 1.0)
-    train = dataset.splits["train"]
+    train = train_in_memory(dataset, "with_teacher")
     taught = np.asarray(probabilities, np.float64)
     if taught.shape != train["labels"].shape[:1]:
         raise InputError(f"probabilities have shape {taught.shape}, expected ({len(train['labels'])},)")

@@ -11,8 +11,8 @@ from mtl.progress import Progress
 from mtl.sweep.hosts import ALONE, Hosts, deal, leave, meet
 from mtl.sweep.plan import Group, Plan, beginning, group_tasks, weighting_label
 from mtl.sweep.programs import Programs
-from mtl.sweep.store import clean, group_folder, load_group, save_group, write_results
-from mtl.train import train_group
+from mtl.sweep.store import clean, group_folder, load_group, save_group, save_input, write_results
+from mtl.train import InputTime, train_group
 
 COMPILERS = 2
 """Groups that are compiled at a time, ahead of the one that trains."""
@@ -73,6 +73,7 @@ def run_plan(
             compiled = following.popleft().result()
             for later in todo[i + COMPILERS : i + COMPILERS + 1]:
                 following.append(ahead.submit(programs.compile, later))
+            waited: list[InputTime] = []
             results = train_group(
                 *compiled,
                 group_tasks(plan, group),
@@ -84,7 +85,10 @@ def run_plan(
                 progress=progress,
                 stop_requested=stop_requested,
                 begin=beginning(plan, group),
+                on_input=waited.append,
             )
+            for found in waited:
+                save_input(workdir, group, found)
             save_group(workdir, plan, group, results)
             runs_done += len(group.runs)
             progress.label(f"{runs_done}/{runs_in_all} runs, {name}")
@@ -97,6 +101,7 @@ def run_plan(
             progress.note(
                 f"{name}: {len(group.runs)} runs of {group.budget.steps} steps in {seconds:.1f} s, "
                 f"{examples / seconds:,.0f} examples/s"
+                + "".join(f", waited {found.wait_share:.1%} of the training for rows" for found in waited)
             )
     meet(hosts, "trained")
     leave(hosts)

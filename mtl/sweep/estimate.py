@@ -11,6 +11,7 @@ from mtl.progress import Progress
 from mtl.sweep.engine import title
 from mtl.sweep.plan import Group, Plan
 from mtl.sweep.programs import Compiled, Programs
+from mtl.train import load_call
 from mtl.train.layout import put_by_run
 
 
@@ -64,10 +65,11 @@ def _measure(programs: Programs, group: Group, compiled: Compiled) -> tuple[floa
     data, runs = programs.data(group), put_by_run(programs.stack(group), layout)
     params = model.init(runs.seeds, {k: v[0, :1] for k, v in data.train.items()})
     state = train.start(params, runs)
+    columns = load_call(data, layout, group.budget)(0)
     calls, looks = [], []
     for _ in range(2):
         start = time.monotonic()
-        state, _ = jax.block_until_ready(train.advance(state, runs, data.train, np.int32(0)))
+        state, _ = jax.block_until_ready(train.advance(state, runs, columns, np.int32(0)))
         calls.append(time.monotonic() - start)
         start = time.monotonic()
         jax.block_until_ready(model.predict(state.variables, runs.source, data.evals["val"]))

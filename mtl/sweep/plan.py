@@ -204,7 +204,7 @@ def grouped(plan: Plan, entries: Sequence[tuple[int, Run, Budget]]) -> tuple[Gro
     return tuple(
         Group(_identifier(plan.models, plan.weightings, m, part), m, steps, part, tuple(branches.values()))
         for (m, *_, steps), (branches, runs) in together.items()
-        for part in _cut(runs, plan.models[m][2], plan.sample)
+        for part in _cut(runs, plan.models[m][2], plan.sample, steps)
     )
 
 
@@ -255,7 +255,9 @@ def train_structure(settings: TrainSettings) -> str:
     return repr({k: v for k, v in settings._asdict().items() if k not in NUMBERS})
 
 
-def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> Iterator[tuple[Run, ...]]:
+def _cut(
+    runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset], steps: Budget
+) -> Iterator[tuple[Run, ...]]:
     """Cuts runs into groups by their number and by the memory of their states and data sets."""
     row: Any = {name: column[:1] for name, column in sample[0].splits["train"].items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
@@ -265,11 +267,16 @@ def _cut(runs: list[Run], model: MultiTaskModel, sample: Sequence[Dataset]) -> I
     # A state and its successor hold parameters and two moments each; the best parameters are kept apart.
     state = (2 * (1 + 2 * optimizers) + 1) * 4 * sum(x.size for x in params)
     data = max(sum(c.nbytes for split in d.splits.values() for c in split.values()) for d in sample)
+    stream = sample[0].stream
+    call = steps.steps_per_call * settings.batch_size
+    # Of rows that stream every order has one call that trains, one that is read, and those ahead.
+    ahead = 0 if stream is None else stream.blocks.row_bytes * call * (settings.prefetch + 2)
     part: list[Run] = []
     # Runs of one data set stand together, so that a group holds few of them.
     for run in sorted(runs, key=lambda r: (r.source, r.seed)):
         sources = {r.source for r in (*part, run)}
-        size = state * (len(part) + 1) + data * len(sources)
+        orders = {(r.source, r.seed) for r in (*part, run)}
+        size = state * (len(part) + 1) + data * len(sources) + ahead * len(orders)
         if part and (len(part) == settings.group_runs or size > settings.group_gib * 2**30):
             yield tuple(part)
             part = []

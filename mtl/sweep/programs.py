@@ -2,7 +2,7 @@
 
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from mtl import weightings
+from mtl.data import Stream, Windows, read_steps
 from mtl.errors import InputError
 from mtl.models import FusedTable, fused_table, initial_variables
 from mtl.ownership import Ownership
@@ -21,6 +22,7 @@ from mtl.train import (
     GroupData,
     Layout,
     ModelProgram,
+    Read,
     Scope,
     Stack,
     TrainProgram,
@@ -63,7 +65,7 @@ class Programs:
         self._model = functools.cache(self._make_model)
         self._ownership = functools.cache(self._make_ownership)
         self._train: dict[Any, Future[TrainProgram]] = {}
-        self._data: tuple[Any, GroupData] | None = None
+        self._data: tuple[Any, GroupData, list[Windows | None]] | None = None
 
     def data(self, group: Group) -> GroupData:
         """Returns a group's data on its devices; only that of the last group is kept."""
@@ -75,17 +77,22 @@ class Programs:
             sets = [self.plan.load(self.plan.sources[i].arguments) for i in group.sources]
             if len({shapes(d) for d in sets}) > 1:
                 raise unequal_draws()
-            self._data = (key, group_data([d.splits for d in sets], size, layout))
-        return self._data[1]
+            held = group_data([d.splits for d in sets], size, layout, self._streams(group))
+            self._data = (key, held, [d.stream for d in sets])
+        _, held, windows = self._data
+        return held._replace(read=_reader(group, windows)) if self._streams(group) else held
 
     def stack(self, group: Group) -> Stack:
         """Returns what distinguishes a group's runs."""
         position = {source: i for i, source in enumerate(group.sources)}
         each = [numbers(self.plan, group, run) for run in group.runs]
+        found = streams(group) if self._streams(group) else ()
+        place = [found.index((run.source, run.seed)) for run in group.runs] if found else None
         return Stack(
             seeds=np.array([run.seed for run in group.runs], np.uint32),
             source=np.array([position[run.source] for run in group.runs], np.int32),
             numbers=jax.tree.map(lambda *x: np.asarray(x, np.float32), *each),
+            stream=None if place is None else np.array(place, np.int32),
         )
 
     def compile(self, group: Group) -> Compiled:
@@ -97,7 +104,8 @@ class Programs:
         stack = shapes_on(stack, layout.by_run)
         specs = [spec_of(self.plan, weighting) for weighting in group.branches]
         fixed = tuple(map(structure, specs)), train_structure(first.settings)
-        sets = len(group.sources), self.plan.sources[first.source].shapes
+        read = len(streams(group)) if self._streams(group) else 0
+        sets = len(group.sources), self.plan.sources[first.source].shapes, read
         key = (group.model, fixed, group.budget, runs, sets, group_tasks(self.plan, group), layout)
         with self._lock:
             model = self._model(group.model, layout)
@@ -189,9 +197,13 @@ class Programs:
             sparse=sparse_rows(plan.models[group.model][2], settings, budget.batches),
         )
         # Compiled for shapes alone, so that the data need not be on the devices yet.
+        held = plan.sample[self._variant(first.source)].splits["train"]
+        leading: Any = (len(group.sources), len(held["labels"]))
+        if self._streams(group):
+            leading = (len(streams(group)), budget.steps_per_call * settings.batch_size)
         columns = {
-            k: jax.ShapeDtypeStruct((len(group.sources), *v.shape), v.dtype, sharding=layout.everywhere)
-            for k, v in plan.sample[self._variant(first.source)].splits["train"].items()
+            k: jax.ShapeDtypeStruct((*leading, *v.shape[1:]), v.dtype, sharding=layout.everywhere)
+            for k, v in held.items()
         }
         row = {k: jax.ShapeDtypeStruct((1, *v.shape[2:]), v.dtype) for k, v in columns.items()}
         variables = shapes_on(jax.eval_shape(model.init, stack.seeds, row), layout.by_run)
@@ -199,10 +211,28 @@ class Programs:
         lowered = program.advance.lower(state, stack, columns, np.int32(0))
         return TrainProgram(program.start, lowered.compile())
 
+    def _streams(self, group: Group) -> bool:
+        """Whether the group's training rows stream from disk."""
+        return self.plan.sample[self._variant(group.runs[0].source)].stream is not None
+
     def _variant(self, source: int) -> int:
         """Which entry of `Plan.sample` has the shapes of a data set."""
         wanted = self.plan.sources[source].shapes
         return next(i for i, d in enumerate(self.plan.sample) if shapes(d) == wanted)
+
+
+def streams(group: Group) -> tuple[tuple[int, int], ...]:
+    """The orders in which a group's runs read their rows from disk: source and seed, each pair once."""
+    return tuple(dict.fromkeys((run.source, run.seed) for run in group.runs))
+
+
+def _reader(group: Group, windows: Sequence[Windows | None]) -> Read:
+    """The function that reads the rows of a group's steps, every run's in the order of its own seed."""
+    size, per_epoch = group.runs[0].settings.batch_size, group.budget.steps_per_epoch
+    sets = {i: w for i, w in zip(group.sources, windows, strict=True) if w is not None}
+    found = [Stream(sets[source], seed, size, per_epoch) for source, seed in streams(group)]
+    like = next(iter(sets.values())).blocks
+    return functools.partial(read_steps, found, like, size)
 
 
 def _probe_rows(columns: Mapping[str, np.ndarray], per_task: int = 4) -> dict[str, jax.Array]:

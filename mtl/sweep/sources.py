@@ -77,7 +77,7 @@ def load_sources(config: Mapping[str, Any], load: Load) -> tuple[tuple[Dataset, 
         if len(draws) > 1 and shapes(load(draws[1])) != shape:
             raise unequal_draws()
         sample.append(first)
-        rows = len(first.splits["train"]["labels"])
+        rows = data.train_rows(first)
         sources += [Source(values, draw, shape, rows, first.schema.tasks) for draw in draws]
     return tuple(sample), tuple(sources)
 
@@ -93,7 +93,10 @@ def same_columns(a: Schema, b: Schema) -> bool:
 
 def shapes(dataset: Dataset) -> str:
     """Rows and columns per split; data sets with the same can be stacked."""
-    return repr({k: {n: c.shape for n, c in sorted(s.items())} for k, s in sorted(dataset.splits.items())})
+    stream = "" if dataset.stream is None else f"{dataset.stream.rows} rows stream, "
+    return stream + repr(
+        {k: {n: c.shape for n, c in sorted(s.items())} for k, s in sorted(dataset.splits.items())}
+    )
 
 
 def unequal_draws() -> InputError:

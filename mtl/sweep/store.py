@@ -13,7 +13,7 @@ import numpy as np
 from mtl.errors import InputError
 from mtl.files import RESULT_COLUMNS, to_json, write_atomic
 from mtl.sweep.plan import Group, Plan, weighting_label
-from mtl.train import RunResult
+from mtl.train import InputTime, RunResult
 
 RUN_KEYS = {"key", "step", "metrics", "curves", "failed"}
 
@@ -43,6 +43,16 @@ def save_group(workdir: Path, plan: Plan, group: Group, results: Sequence[RunRes
         for i, r in enumerate(results)
     ]
     write_atomic(group_folder(workdir, group) / "result.json", to_json({"runs": runs}))
+
+
+def save_input(workdir: Path, group: Group, found: InputTime) -> None:
+    """Writes a group's `input.json`: how long it waited for rows that stream from disk."""
+    told = {
+        **found._asdict(),
+        "wait_share": found.wait_share,
+        "examples_per_second": found.examples_per_second,
+    }
+    write_atomic(group_folder(workdir, group) / "input.json", to_json(told, indent=1) + "\n")
 
 
 def load_group(workdir: Path, group: Group) -> dict[str, Any] | None:

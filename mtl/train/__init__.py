@@ -1,8 +1,9 @@
 """Training: settings, the pure step, the compiled group of runs, the loop around it."""
 
 from mtl.train.checkpoint import read_best
+from mtl.train.feed import Feed, InputTime
 from mtl.train.layout import Layout, layout_for, one_device_per_core, shapes_on
-from mtl.train.loop import GroupData, RunResult, Stopped, group_data, train_group
+from mtl.train.loop import GroupData, Read, RunResult, Stopped, group_data, load_call, train_group
 from mtl.train.optimizer import Scope, chain
 from mtl.train.program import ModelProgram, Stack, TrainProgram, model_program, train_program
 from mtl.train.random import stream_key
@@ -13,9 +14,12 @@ from mtl.train.transfer import held, part_mask, warm_start
 
 __all__ = [
     "Budget",
+    "Feed",
     "GroupData",
+    "InputTime",
     "Layout",
     "ModelProgram",
+    "Read",
     "RunResult",
     "Scope",
     "SparseRows",
@@ -31,6 +35,7 @@ __all__ = [
     "group_data",
     "held",
     "layout_for",
+    "load_call",
     "make_loss_fn",
     "make_step",
     "model_program",

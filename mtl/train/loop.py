@@ -16,6 +16,7 @@ from mtl.tasks import Task
 from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate
+from mtl.train.feed import Feed, InputTime
 from mtl.train.layout import Layout, put_by_run
 from mtl.train.program import ModelProgram, Stack, TrainProgram, blocks, join, keep_best
 from mtl.train.settings import Budget, TrainSettings
@@ -31,6 +32,9 @@ Gates = dict[str, dict[str, Any]]
 """Diagnostics of gates: gate → statistic → value."""
 
 
+Read = Callable[[int, int], dict[str, np.ndarray]]
+
+
 class GroupData(NamedTuple):
     """The data sets of a group, on the devices.
 
@@ -42,6 +46,8 @@ class GroupData(NamedTuple):
       truths: likewise the true probabilities, or None.
       sizes: for `val` and `test` the number of rows.
       probe: the first rows of `val` and `test`, equally many, for the diagnostics of gates.
+      read: where the training rows stream from disk, reads those of some steps: from the first one and their
+        number to host arrays `[streams, steps·B, …]`; `train` then holds a row that shows their shapes.
     """
 
     train: Batch
@@ -51,6 +57,7 @@ class GroupData(NamedTuple):
     truths: dict[str, np.ndarray | None]
     sizes: dict[str, int]
     probe: dict[str, Batch]
+    read: Read | None = None
 
 
 class RunResult(NamedTuple):
@@ -81,7 +88,10 @@ PROBE_ROWS = 2048
 
 
 def group_data(
-    splits: Sequence[dict[str, dict[str, np.ndarray]]], eval_batch_size: int, layout: Layout
+    splits: Sequence[dict[str, dict[str, np.ndarray]]],
+    eval_batch_size: int,
+    layout: Layout,
+    streams: bool = False,
 ) -> GroupData:
     """Moves a group's data to its devices.
 
@@ -89,13 +99,14 @@ def group_data(
       splits: the splits of every data set that the runs read; all of one shape.
       eval_batch_size: rows per block of an evaluation.
       layout: where the runs are.
+      streams: whether the training rows are read from disk; the caller then sets `read`.
 
     Returns:
       The data, stacked over the sets.
     """
 
-    def columns(split):
-        return {k: np.stack([s[split][k] for s in splits]) for k in splits[0][split]}
+    def columns(split, rows=None):
+        return {k: np.stack([s[split][k][:rows] for s in splits]) for k in splits[0][split]}
 
     held = {split: columns(split) for split in ("val", "test")}
     cut = {split: blocks(c, eval_batch_size) for split, c in held.items()}
@@ -105,13 +116,30 @@ def group_data(
         for split, columns in held.items()
     }
     return GroupData(
-        train=jax.device_put(columns("train"), layout.everywhere),
+        train=jax.device_put(columns("train", 1 if streams else None), layout.everywhere),
         evals={split: jax.device_put(c, layout.everywhere) for split, (c, _) in cut.items()},
         labels={s: c["labels"] for s, c in held.items()},
         masks={s: c.get("mask") for s, c in held.items()},
         truths={s: c.get("truth") for s, c in held.items()},
         sizes={split: size for split, (_, size) in cut.items()},
         probe=jax.device_put(probe, layout.everywhere),
+    )
+
+
+def load_call(data: GroupData, layout: Layout, budget: Budget) -> Callable[[int], Batch]:
+    """Returns the function that gives a training call its columns, from its first step.
+
+    Args:
+      data: the group's data.
+      layout: where the runs are.
+      budget: the steps of a call.
+    """
+    read = data.read
+    if read is None:
+        return lambda start: data.train
+    # Waited for here, so that a slow transfer counts as input and holds up no computation.
+    return lambda start: jax.block_until_ready(
+        jax.device_put(read(start, budget.steps_per_call), layout.everywhere)
     )
 
 
@@ -130,6 +158,7 @@ def train_group(
     stop_requested: Callable[[], bool] = lambda: False,
     prune: Callable[[int, list[float | None]], Sequence[bool]] | None = None,
     begin: Callable[[PyTree], PyTree] | None = None,
+    on_input: Callable[[InputTime], None] = lambda found: None,
 ) -> list[RunResult]:
     """Trains the runs of a group as one program and evaluates each at its own best step.
 
@@ -153,6 +182,7 @@ def train_group(
         were over before); true ends a run. Asked again for the looks since the last checkpoint when a group
         is continued, so its answers must not depend on the moment.
       begin: replaces parts of the initial variables `[S, …]`, on the host; None starts from them as they are.
+      on_input: told after training how long it waited for its rows, where they stream from disk.
 
     Returns:
       One result per run, in their order.
@@ -183,32 +213,38 @@ def train_group(
 
     # ---- train ------------------------------------------------------------------------------------
     saved_at = time.monotonic()
-    while log["step"] < budget.steps and not all(_over(log, settings)):
-        start = log["step"]
-        state, metrics = train.advance(state, stack, data.train, np.int32(start))
-        log["step"] = start + budget.steps_per_call
-        metrics = jax.device_get(metrics)
-        _check_rows(int(metrics.rows.max()), settings)
-        _record_train(log, tasks, start, budget.steps_per_call, metrics, settings)
-        if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
-            outputs = model.predict(state.variables, stack.source, data.evals["val"])
-            gates = jax.device_get(model.diagnose(state.variables, stack.source, data.probe["val"]))
-            found = join(outputs, data.sizes["val"]), gates
-            better = _record_val(log, tasks, data, runs.source, found, settings)
-            better += [False] * (layout.padded(num_runs) - num_runs)
-            best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.variables)
-            if prune is not None:
-                pruned = prune(log["step"], _values(log, tasks, settings))
-                log["pruned"] = [a or b for a, b in zip(log["pruned"], pruned, strict=True)]
-        if progress is not None:
-            progress.advance(budget.steps_per_call * num_runs)
-        stopping = stop_requested()
-        due = time.monotonic() - saved_at >= settings.checkpoint_seconds
-        if folder is not None and (stopping or due):
-            checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
-            saved_at = time.monotonic()
-        if stopping:
-            raise Stopped
+    starts = range(log["step"], budget.steps, budget.steps_per_call)
+    depth = settings.prefetch if data.read is not None else 0
+    with Feed(load_call(data, layout, budget), starts, depth) as feed:
+        while log["step"] < budget.steps and not all(_over(log, settings)):
+            start = log["step"]
+            state, metrics = train.advance(state, stack, feed.take(), np.int32(start))
+            log["step"] = start + budget.steps_per_call
+            metrics = jax.device_get(metrics)
+            _check_rows(int(metrics.rows.max()), settings)
+            _record_train(log, tasks, start, budget.steps_per_call, metrics, settings)
+            if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
+                outputs = model.predict(state.variables, stack.source, data.evals["val"])
+                gates = jax.device_get(model.diagnose(state.variables, stack.source, data.probe["val"]))
+                found = join(outputs, data.sizes["val"]), gates
+                better = _record_val(log, tasks, data, runs.source, found, settings)
+                better += [False] * (layout.padded(num_runs) - num_runs)
+                best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.variables)
+                if prune is not None:
+                    pruned = prune(log["step"], _values(log, tasks, settings))
+                    log["pruned"] = [a or b for a, b in zip(log["pruned"], pruned, strict=True)]
+            if progress is not None:
+                progress.advance(budget.steps_per_call * num_runs)
+            stopping = stop_requested()
+            due = time.monotonic() - saved_at >= settings.checkpoint_seconds
+            if folder is not None and (stopping or due):
+                checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
+                saved_at = time.monotonic()
+            if stopping:
+                raise Stopped
+        waited = feed.time(budget.steps_per_call * settings.batch_size * num_runs)
+        if data.read is not None and waited is not None:
+            on_input(waited)
     if progress is not None and log["step"] < budget.steps:
         progress.advance((budget.steps - log["step"]) * num_runs)
 

@@ -34,11 +34,14 @@ class Stack(NamedTuple):
       seeds: root seeds `[S]` uint32.
       source: which of the group's data sets a run reads `[S]` int32.
       numbers: numeric hyper-parameters, leaves `[S, …]`, as `make_optimizer` takes them for one run.
+      stream: which of the streams of rows a run reads `[S]` int32, where the data stream from disk; None
+        where they are on the devices.
     """
 
     seeds: Any
     source: Any
     numbers: PyTree
+    stream: Any = None
 
 
 class ChunkMetrics(NamedTuple):
@@ -107,6 +110,7 @@ class TrainProgram(NamedTuple):
       advance: `(state, stack, columns, done) -> (state, ChunkMetrics)`, K steps of all runs. `columns` have
         leaves `[sets, N, …]`, `done` is the number of steps done; the state is donated. Step k
         takes its batch from the permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
+        Where the data stream, `columns` are the rows of these K steps alone, `[streams, K·B, …]`, in order.
     """
 
     start: Callable[..., TrainState]
@@ -161,7 +165,11 @@ def train_program(
         num_rows = columns["labels"].shape[1]
         first = done // budget.batches
         updates = first + jnp.arange(length)
-        rows = rows_of_updates(run.seeds, updates, per_epoch, batch_size * budget.batches, num_rows)
+        if run.stream is None:
+            table = run.source
+            rows = rows_of_updates(run.seeds, updates, per_epoch, batch_size * budget.batches, num_rows)
+        else:
+            table, rows = run.stream, jnp.arange(num_rows).reshape(length, -1)
 
         carry: Any = state
         if sparse is not None:
@@ -175,7 +183,7 @@ def train_program(
         def body(carry: Any, update: tuple[Array, Array]) -> tuple[Any, StepMetrics]:
             k, mine = update
             batch, *others = (
-                {name: column[run.source, part] for name, column in columns.items()}
+                {name: column[table, part] for name, column in columns.items()}
                 for part in mine.reshape(budget.batches, batch_size)
             )
             return step(carry, batch, stream_key(run.seeds, "dropout", k), *others)

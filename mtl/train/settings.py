@@ -47,6 +47,7 @@ class TrainSettings(NamedTuple):
         be.
       dtype: of the computation, `float32` or `bfloat16`; parameters are always float32.
       steps_per_call: most steps in one compiled call.
+      prefetch: calls whose rows are read ahead of the one that trains, where the data stream from disk.
       eval_batch_size: rows per block of an evaluation.
       checkpoint_seconds: shortest time between checkpoints of a group.
       group_runs: most runs in a group.
@@ -74,6 +75,7 @@ class TrainSettings(NamedTuple):
     sparse_capacity: int = 0
     dtype: str = "float32"
     steps_per_call: int = 200
+    prefetch: int = 2
     eval_batch_size: int = 8192
     checkpoint_seconds: float = 15.0
     group_runs: int = 64
@@ -107,6 +109,7 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         ("eval_every", 0),
         ("patience", 0),
         ("steps_per_call", 1),
+        ("prefetch", 0),
         ("eval_batch_size", 1),
         ("weight_decay", 0),
         ("clip_norm", 0),

@@ -1,0 +1,297 @@
+"""A data set as shards on disk: prepared once, checked as it is written, opened without reading it.
+
+    <folder>/train.000000.arrow, val.000000.arrow, …    blocks of rows, see `mtl.data.blocks`
+    <folder>/<name>.npy                                 what else a loader keeps, such as vocabularies
+    <folder>/meta.json                                  schema, rows, checksums of blocks, facts
+
+A folder appears under its name only when it is complete. The training split is read from it while a model is
+trained (`mtl.data.windows`), or into memory where it fits; validation and test are read into memory.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mtl.data import arguments
+from mtl.data.blocks import (
+    BLOCKS_PER_FILE,
+    DTYPES,
+    ROWS_PER_BLOCK,
+    Blocks,
+    BlockWriter,
+    Columns,
+    ShardFile,
+    damaged,
+    head,
+    read_blocks,
+)
+from mtl.data.cache import META_FILE, Facts
+from mtl.data.dataset import SPLITS, Dataset, IdColumn, Schema, validate_rows
+from mtl.data.windows import round_keys, shuffled, windows_of
+from mtl.errors import InputError
+from mtl.tasks import Task
+
+IN_MEMORY_BYTES = 256 << 20
+"""A training split of no more than this is read into memory unless asked otherwise."""
+
+MAX_EVAL_ROWS = 200_000
+FORMAT = 1
+
+Chunks = Iterable[tuple[str, Columns]]
+"""Rows with the split that they belong to; all in one order of columns."""
+
+
+class ShardSet(NamedTuple):
+    """A data set on disk.
+
+    Attributes:
+      schema: the columns' meaning.
+      splits: for each split its blocks.
+      facts: what its loader says of it, with rows and label rates.
+    """
+
+    schema: Schema
+    splits: dict[str, Blocks]
+    facts: Facts
+
+
+class Contents(NamedTuple):
+    """What is written.
+
+    Attributes:
+      schema: the columns' meaning.
+      chunks: the rows; iterated over once.
+      facts: JSON-serialisable; read after the chunks.
+      arrays: further arrays to keep, by name.
+    """
+
+    schema: Schema
+    chunks: Chunks
+    facts: Facts
+    arrays: Mapping[str, np.ndarray] = {}
+
+
+def sharded(folder: Path, name: str, prepare: Callable[[Path], Contents]) -> ShardSet:
+    """Opens a prepared set; prepares it first where it does not exist.
+
+    Args:
+      folder: `<data_dir>/<name>/<version>`; one for every choice that changes what is prepared.
+      name: the set's name, for messages.
+      prepare: makes the contents; gets a folder that it may use, which vanishes afterwards.
+
+    Returns:
+      The set.
+
+    Raises:
+      InputError: the folder cannot be written, rows do not fit the schema, or what lies there is damaged.
+    """
+    if not folder.exists():
+        incomplete = folder.with_name(f"{folder.name}.incomplete-{os.getpid()}")
+        try:
+            (incomplete / "work").mkdir(parents=True)
+            write_shards(incomplete, name, prepare(incomplete / "work"))
+            shutil.rmtree(incomplete / "work")
+            # Another process may have prepared the same set meanwhile: its copy is as good as ours.
+            if not folder.exists():
+                incomplete.replace(folder)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be written ({error.strerror or error}); set data_dir (or "
+                "MTL_DATA_DIR) to a folder with room that you may write to"
+            ) from error
+        finally:
+            shutil.rmtree(incomplete, ignore_errors=True)
+    return open_shards(folder)
+
+
+def write_shards(
+    folder: Path,
+    name: str,
+    contents: Contents,
+    rows_per_block: int = ROWS_PER_BLOCK,
+    blocks_per_file: int = BLOCKS_PER_FILE,
+) -> None:
+    """Writes a set into an empty folder; memory holds a chunk and a block of each split.
+
+    Args:
+      folder: where it goes; to be renamed by the caller once this returns.
+      name: the set's name, for messages.
+      contents: what to write.
+      rows_per_block: R.
+      blocks_per_file: most blocks in a file.
+
+    Raises:
+      InputError: rows do not fit the schema, a split has no row, or a task none in its sample space.
+    """
+    schema = contents.schema
+    tasks = len(schema.tasks)
+    writers: dict[str, BlockWriter] = {}
+    rows = dict.fromkeys(SPLITS, 0)
+    live, total = (
+        {s: np.zeros(tasks, np.int64) for s in SPLITS},
+        {s: np.zeros(tasks, np.float64) for s in SPLITS},
+    )
+    for split, columns in contents.chunks:
+        if not len(columns["labels"]):
+            continue
+        validate_rows(f"data set {name!r}, split {split!r}", schema, columns, split, part=True)
+        if split not in writers:
+            widths = [(group, columns[group].shape[1]) for group in DTYPES if group in columns]
+            writers[split] = BlockWriter(folder, split, widths, rows_per_block, blocks_per_file)
+        writers[split].add(columns)
+        mask = columns.get("mask", np.ones_like(columns["labels"], bool))
+        rows[split] += len(mask)
+        live[split] += mask.sum(axis=0)
+        total[split] += np.where(mask, columns["labels"], 0).sum(axis=0, dtype=np.float64)
+    for split in SPLITS:
+        if split not in writers:
+            raise InputError(f"data set {name!r}: no row for split {split!r}; every split needs at least one")
+        for t in np.flatnonzero(live[split] == 0):
+            raise InputError(
+                f"data set {name!r}, split {split!r}: task {schema.tasks[t].name!r} has no row in its "
+                "sample space"
+            )
+    splits = {split: writers[split].close() for split in SPLITS}
+    for key, array in contents.arrays.items():
+        np.save(folder / f"{key}.npy", array)
+    names = [t.name for t in schema.tasks]
+    facts = {
+        **contents.facts,
+        "rows": rows,
+        "label_rates": {s: dict(zip(names, (total[s] / live[s]).tolist())) for s in SPLITS},
+    }
+    meta = {
+        "format": FORMAT,
+        "schema": {
+            "id_columns": [c._asdict() for c in schema.id_columns],
+            "numeric_columns": schema.numeric_columns,
+            "tasks": [t._asdict() for t in schema.tasks],
+        },
+        "rows_per_block": rows_per_block,
+        "splits": {
+            split: {"widths": blocks.widths, "files": [f._asdict() for f in blocks.files]}
+            for split, blocks in splits.items()
+        },
+        "facts": facts,
+    }
+    (folder / META_FILE).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n")
+
+
+def open_shards(folder: Path) -> ShardSet:
+    """Opens a set: reads `meta.json` and looks at the files' sizes; blocks are checked when they are read.
+
+    Raises:
+      InputError: a file is missing or damaged.
+    """
+    try:
+        meta = json.loads((folder / META_FILE).read_text())
+        if meta["format"] != FORMAT:
+            raise ValueError(f"format {meta['format']}, expected {FORMAT}")
+        schema = Schema(
+            tuple(IdColumn(**c) for c in meta["schema"]["id_columns"]),
+            tuple(meta["schema"]["numeric_columns"]),
+            tuple(map(_task, meta["schema"]["tasks"])),
+        )
+        splits = {}
+        for split in SPLITS:
+            stored = meta["splits"][split]
+            files = tuple(ShardFile(**{**f, "checksums": tuple(f["checksums"])}) for f in stored["files"])
+            widths = tuple((group, width) for group, width in stored["widths"])
+            splits[split] = Blocks(folder, files, meta["rows_per_block"], widths)
+        facts = meta["facts"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise damaged(folder, META_FILE, error) from error
+    for blocks in splits.values():
+        for file in blocks.files:
+            path = folder / file.name
+            size = path.stat().st_size if path.exists() else None
+            if size != file.size:
+                found = "is missing" if size is None else f"{size} bytes"
+                raise damaged(folder, file.name, f"{found}, expected {file.size} bytes")
+    return ShardSet(schema, splits, facts)
+
+
+class Residence(NamedTuple):
+    """What of a set is held in memory.
+
+    Attributes:
+      in_memory: whether the training split is; None where it has 256 MiB or less.
+      window_rows: rows that a run holds in memory while the split streams, among which it shuffles.
+      max_eval_rows: at most so many rows of validation and of test, in blocks from all over the split.
+    """
+
+    in_memory: bool | None
+    window_rows: int
+    max_eval_rows: int
+
+
+def residence(in_memory: Any, window_rows: Any, max_eval_rows: Any) -> Residence:
+    """Checks a loader's arguments of these names.
+
+    Raises:
+      InputError: one is of the wrong kind or out of range.
+    """
+    if in_memory is not None:
+        in_memory = arguments.boolean("in_memory", in_memory)
+    return Residence(
+        in_memory,
+        arguments.integer("window_rows", window_rows, 1),
+        arguments.integer("max_eval_rows", max_eval_rows, 1),
+    )
+
+
+def dataset_of(shards: ShardSet, name: str, provenance: Facts, how: Residence) -> Dataset:
+    """Makes a data set of shards.
+
+    Args:
+      shards: the set on disk.
+      name: under which results are reported.
+      provenance: facts besides those of the shards.
+      how: what of it is held in memory.
+
+    Returns:
+      The data set.
+    """
+    in_memory, window_rows, max_eval_rows = how
+    train = shards.splits["train"]
+    if in_memory is None:
+        in_memory = train.rows * train.row_bytes <= IN_MEMORY_BYTES
+    splits = {s: _sample(shards.splits[s], max_eval_rows) for s in ("val", "test")}
+    return Dataset(
+        name=name,
+        schema=shards.schema,
+        splits={"train": head(train, None if in_memory else train.rows_per_block), **splits},
+        provenance={
+            **provenance,
+            **shards.facts,
+            "rows_loaded": {
+                "train": train.rows,
+                **{s: len(columns["labels"]) for s, columns in splits.items()},
+            },
+        },
+        stream=None if in_memory else windows_of(train, window_rows),
+    )
+
+
+def _sample(blocks: Blocks, max_rows: int) -> Columns:
+    """The rows of some blocks, in the order of the file, or of all."""
+    if max_rows >= blocks.rows:
+        return head(blocks)
+    needed = -(-max_rows // blocks.rows_per_block)
+    order = shuffled(round_keys(0, blocks.num_blocks), np.arange(blocks.num_blocks), blocks.num_blocks)
+    # The last block may be short: it takes the place of none.
+    chosen = np.sort(order[order < max(blocks.num_blocks - 1, 1)][:needed])
+    out = blocks.empty(len(chosen) * blocks.rows_per_block)
+    rows = read_blocks(blocks, chosen, out)
+    return {group: column[: min(rows, max_rows)] for group, column in out.items()}
+
+
+def _task(stored: dict[str, Any]) -> Task:
+    pairs = tuple((key, value) for key, value in stored["loss_arguments"])
+    lists = {key: tuple(stored[key]) for key in ("parents", "requires")}
+    return Task(**{**stored, **lists, "loss_arguments": pairs})
