@@ -18,6 +18,7 @@ from mtl.data.conflict import ConflictProblem, conflict_quadratics
 from mtl.data.dataset import ROLES, SPLITS, Columns, Dataset, IdColumn, Schema, train_rows, validate
 from mtl.data.digits import multi_digits
 from mtl.data.downsample import downsample_negatives
+from mtl.data.folder import folder
 from mtl.data.funnel import funnel_shards, funnel_synthetic
 from mtl.data.hillstrom import hillstrom
 from mtl.data.kuairand import kuairand
@@ -50,6 +51,7 @@ __all__ = [
     "census_income",
     "conflict_quadratics",
     "downsample_negatives",
+    "folder",
     "funnel_shards",
     "funnel_synthetic",
     "hillstrom",
@@ -88,6 +90,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "aliexpress": aliexpress,
     "movielens": movielens,
     "sequence_synthetic": sequence_synthetic,
+    "folder": folder,
 }
 
 

@@ -126,7 +126,15 @@ def validate(dataset: Dataset) -> Dataset:
     return dataset
 
 
-def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, part: bool) -> None:
+def validate_rows(
+    where: str,
+    schema: Schema,
+    columns: Columns,
+    split: str,
+    *,
+    part: bool,
+    numbers: np.ndarray | None = None,
+) -> None:
     """Checks rows of a split against the schema.
 
     Args:
@@ -135,6 +143,7 @@ def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, p
       columns: the rows.
       split: which split they belong to.
       part: whether there are others besides; a task may then have no row in its sample space here.
+      numbers: what messages call the rows `[N]`; None counts them from 0.
 
     Raises:
       InputError: as `validate`.
@@ -152,6 +161,7 @@ def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, p
     rows = len(columns["labels"]) if "labels" in columns else 0
     if rows == 0:
         raise InputError(f"{where}: is empty; every split needs at least one row")
+    called = np.arange(rows) if numbers is None else numbers
     for key, (width, dtype) in widths.items():
         array = columns.get(key)
         if array is None:
@@ -166,8 +176,8 @@ def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, p
         if bad.any():
             row, t = (int(i) for i in np.argwhere(bad)[0])
             raise InputError(
-                f"{where}: row {row}, weight of {schema.tasks[t].name!r} is {columns['weights'][row, t]!s}, "
-                "expected a number >= 0"
+                f"{where}: row {called[row]}, weight of {schema.tasks[t].name!r} is "
+                f"{columns['weights'][row, t]!s}, expected a number >= 0"
             )
     # One pass over all columns: a matrix that is mapped from disk is not read once per column.
     low, high = columns["ids"].min(axis=0), columns["ids"].max(axis=0)
@@ -176,7 +186,7 @@ def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, p
             ids = columns["ids"][:, c]
             row = int(np.argmax((ids < 0) | (ids >= column.vocab_size)))
             raise InputError(
-                f"{where}: row {row}, column {column.name!r}: id {ids[row]} is outside "
+                f"{where}: row {called[row]}, column {column.name!r}: id {ids[row]} is outside "
                 f"[0, {column.vocab_size})"
             )
     for t, task in enumerate(schema.tasks):
@@ -189,7 +199,7 @@ def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, p
         if bad.any():
             row = int(np.argmax(bad))
             raise InputError(
-                f"{where}: row {row}, label {task.name!r} is {label[row]!s}, expected {expected}"
+                f"{where}: row {called[row]}, label {task.name!r} is {label[row]!s}, expected {expected}"
             )
 
     names = [task.name for task in schema.tasks]
@@ -203,7 +213,8 @@ def validate_rows(where: str, schema: Schema, columns: Columns, split: str, *, p
             if bad.any():
                 row = int(np.argmax(bad))
                 raise InputError(
-                    f"{where}: row {row}: {task.name!r} is 1 but {required!r}, which it requires, is 0"
+                    f"{where}: row {called[row]}: {task.name!r} is 1 but {required!r}, which it requires, "
+                    "is 0"
                 )
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from mtl.tasks import Task
 
+PENDING_VALUES = 1 << 20
+
 SplitRows = dict[str, np.ndarray]
 """For `train`, `val` and `test` the positions of their rows."""
 
@@ -15,6 +17,37 @@ def vocabulary(train: np.ndarray, min_count: int = 1) -> np.ndarray:
     """Returns the distinct values of `train [N]` that occur `min_count` times or more, in rising order."""
     values, counts = np.unique(train, return_counts=True)
     return values[counts >= min_count]
+
+
+class Counts:
+    """How often each value of a column occurs; merged when as many are pending as are known."""
+
+    def __init__(self, dtype: Any) -> None:
+        """Starts with no value; `dtype` is that of the values, an integer type."""
+        self._values = np.zeros(0, dtype)
+        self._counts = np.zeros(0, np.int64)
+        self._pending: list[tuple[np.ndarray, np.ndarray]] = []
+        self._size = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Counts more values `[N]`."""
+        distinct, counts = np.unique(values, return_counts=True)
+        self._pending.append((distinct, counts))
+        self._size += len(distinct)
+        if self._size > max(PENDING_VALUES, len(self._values)):
+            self._merge()
+
+    def at_least(self, count: int) -> np.ndarray:
+        """Returns the values that were seen `count` times or more, rising."""
+        self._merge()
+        return self._values[self._counts >= count]
+
+    def _merge(self) -> None:
+        values, counts = zip((self._values, self._counts), *self._pending, strict=True)
+        self._values, place = np.unique(np.concatenate(values), return_inverse=True)
+        weights = np.concatenate(counts).astype(np.float64)  # exact below 2⁵³ rows
+        self._counts = np.bincount(place, weights, minlength=len(self._values)).astype(np.int64)
+        self._pending, self._size = [], 0
 
 
 def to_ids(values: np.ndarray, known: np.ndarray) -> np.ndarray:

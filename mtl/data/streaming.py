@@ -38,7 +38,6 @@ from third_party.raw_files import Piece
 BYTES_PER_PIECE = 16 << 20
 BYTES_PER_BLOCK = 16 << 20
 MEGABYTE = 1e6
-PENDING_VALUES = 1 << 20
 GROUPS = ("ids", "numeric", "labels")
 
 Parse = Callable[[Piece], pa.RecordBatch]
@@ -220,38 +219,8 @@ class _Learned(NamedTuple):
     dropped: int
 
 
-class _Counts:
-    """How often each feature of a column occurs; merged when as many are pending as are known."""
-
-    def __init__(self) -> None:
-        self._values = np.zeros(0, np.int32)
-        self._counts = np.zeros(0, np.int64)
-        self._pending: list[tuple[np.ndarray, np.ndarray]] = []
-        self._size = 0
-
-    def add(self, values: np.ndarray) -> None:
-        """Counts more values `[N] int32`."""
-        distinct, counts = np.unique(values, return_counts=True)
-        self._pending.append((distinct, counts))
-        self._size += len(distinct)
-        if self._size > max(PENDING_VALUES, len(self._values)):
-            self._merge()
-
-    def at_least(self, count: int) -> np.ndarray:
-        """Returns the values ≥ 0 that were seen `count` times or more, rising."""
-        self._merge()
-        return self._values[(self._counts >= count) & (self._values >= 0)]
-
-    def _merge(self) -> None:
-        values, counts = zip((self._values, self._counts), *self._pending, strict=True)
-        self._values, place = np.unique(np.concatenate(values), return_inverse=True)
-        weights = np.concatenate(counts).astype(np.float64)  # exact below 2⁵³ rows
-        self._counts = np.bincount(place, weights, minlength=len(self._values)).astype(np.int64)
-        self._pending, self._size = [], 0
-
-
 def _learn(plan: Plan, parsed: Sequence[Path]) -> _Learned:
-    counts = [_Counts() for _ in plan.min_counts]
+    counts = [encode.Counts(np.int32) for _ in plan.min_counts]
     rows = np.zeros(len(SPLITS), np.int64)
     total: Any = 0.0
     squares: Any = 0.0
@@ -270,7 +239,8 @@ def _learn(plan: Plan, parsed: Sequence[Path]) -> _Learned:
     deviation = np.sqrt(np.maximum(squares / known - mean**2, 0))
     # What rounding leaves of a constant column must not be blown up.
     deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
-    found = [counted.at_least(least) for counted, least in zip(counts, plan.min_counts, strict=True)]
+    seen = [counted.at_least(least) for counted, least in zip(counts, plan.min_counts, strict=True)]
+    found = [values[values >= 0] for values in seen]  # those below are absent
     return _Learned(found, mean, deviation, rows.tolist(), dropped)
 
 

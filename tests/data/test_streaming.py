@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mtl.data import streaming
+from mtl.data import encode, streaming
 from mtl.errors import InputError
 from third_party.raw_files import cut, hashes, line_number, matrix, read_piece
 
@@ -178,7 +178,7 @@ def test_a_killed_process_leaves_whole_chunks_only(raw, folder):
 import os, signal, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from pathlib import Path
-from mtl.data import streaming
+from mtl.data import encode, streaming
 from test_streaming import parse, plan
 begun = []
 def die(piece):
@@ -280,7 +280,7 @@ def test_only_the_blocks_that_are_used_are_checked(raw, folder, monkeypatch):
 
 def test_counts_are_merged_without_loss(raw, folder, monkeypatch):
     whole = contents(streaming.streamed(folder, plan(raw)))
-    monkeypatch.setattr(streaming, "PENDING_VALUES", 1)
+    monkeypatch.setattr(encode, "PENDING_VALUES", 1)
     for key, value in contents(streaming.streamed(folder.with_name("other"), plan(raw))).items():
         np.testing.assert_array_equal(value, whole[key])
 
