@@ -23,6 +23,8 @@ BLOCK_BYTES = 8 << 20
 NOT_SET = ("", "NA", "N/A", "NULL", "null", "NaN", "nan")
 """Cells of text files that count as missing."""
 
+TRUTH = {"false": 0.0, "true": 1.0}
+
 UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
 
 
@@ -139,7 +141,10 @@ def numbers(batch: Batch, column: str) -> np.ndarray:
         try:
             values = pc.cast(pc.utf8_trim_whitespace(values), pa.float64())
         except pa.ArrowInvalid:
-            row, text = next((i, v) for i, v in enumerate(values.to_pylist()) if not _is_number(v))
+            written = values.to_pylist()
+            if all(v is None or v.strip().lower() in TRUTH for v in written):
+                return np.array([np.nan if v is None else TRUTH[v.strip().lower()] for v in written])
+            row, text = next((i, v) for i, v in enumerate(written) if not _is_number(v))
             raise batch.refuse(column, row, repr(text), "a number") from None
     elif pa.types.is_boolean(kind):
         values = pc.cast(values, pa.uint8())

@@ -32,7 +32,7 @@ from mtl.data.blocks import (
 )
 from mtl.data.cache import META_FILE, Facts
 from mtl.data.dataset import SPLITS, Dataset, IdColumn, Schema, validate_rows
-from mtl.data.windows import round_keys, shuffled, windows_of
+from mtl.data.windows import permutation, windows_of
 from mtl.errors import InputError
 from mtl.tasks import Task
 
@@ -283,7 +283,7 @@ def _sample(blocks: Blocks, max_rows: int) -> Columns:
     if max_rows >= blocks.rows:
         return head(blocks)
     needed = -(-max_rows // blocks.rows_per_block)
-    order = shuffled(round_keys(0, blocks.num_blocks), np.arange(blocks.num_blocks), blocks.num_blocks)
+    order = permutation(blocks.num_blocks, 0)
     # The last block may be short: it takes the place of none.
     chosen = np.sort(order[order < max(blocks.num_blocks - 1, 1)][:needed])
     out = blocks.empty(len(chosen) * blocks.rows_per_block)

@@ -7,9 +7,6 @@ the batch of any step is found without those before it, and memory holds one win
 Rows are mixed as far as a window reaches, here 262,144 rows of 16 blocks from all over the split; rows that
 lie in one block, 16,384 neighbours of the file, stay in one window. Files that are sorted by a label or by
 time are mixed by the permutation of blocks, less well than by one of all rows.
-
-Reference:
-  J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002; as in `mtl.train.order`.
 """
 
 from collections.abc import Sequence
@@ -22,8 +19,6 @@ from mtl.data.blocks import Blocks, Columns, read_blocks
 from mtl.errors import InputError
 
 WINDOW_ROWS = 262_144
-ROUNDS = 8
-LEAST_BITS = 10
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -80,6 +75,7 @@ class Stream:
         self._batch, self._per_epoch = batch_size, batch_size * steps_per_epoch
         self._order: tuple[int, np.ndarray, np.ndarray] | None = None
         self._held: tuple[int, int] | None = None
+        self._shuffled = np.zeros(0, np.int64)
         self._buffer: Columns = {}
 
     def read(self, first: int, count: int, out: Columns) -> None:
@@ -101,11 +97,9 @@ class Stream:
             window = int(np.searchsorted(starts, position, "right")) - 1
             start, stop = int(starts[window]), int(starts[window + 1])
             take = min(stop, self._per_epoch, position + end - row) - position
-            columns = self._window(epoch, window)
-            keys = round_keys(self._seed, epoch, 1 + window)
-            positions = np.arange(position - start, position - start + take)
-            picked = shuffled(keys, positions, stop - start)
-            for group, column in columns.items():
+            self._load(epoch, window, stop - start)
+            picked = self._shuffled[position - start :][:take]
+            for group, column in self._buffer.items():
                 np.take(column, picked, axis=0, out=out[group][done : done + take], mode="clip")
             row, done = row + take, done + take
 
@@ -113,9 +107,7 @@ class Stream:
         """The epoch, the position at which each of its windows begins and the last ends, its blocks."""
         if self._order is None or self._order[0] != epoch:
             blocks, size = self._windows
-            order = shuffled(
-                round_keys(self._seed, epoch, 0), np.arange(blocks.num_blocks), blocks.num_blocks
-            )
+            order = permutation(blocks.num_blocks, self._seed, epoch, 0)
             rows = np.full(blocks.num_blocks, blocks.rows_per_block)
             rows[-1] = blocks.rows - (blocks.num_blocks - 1) * blocks.rows_per_block
             ends = np.cumsum(rows[order])
@@ -123,18 +115,19 @@ class Stream:
             self._order = (epoch, starts, order)
         return self._order
 
-    def _window(self, epoch: int, window: int) -> Columns:
-        if self._held != (epoch, window):
-            _, _, order = self._epoch(epoch)
-            blocks, size = self._windows
-            if not self._buffer:
-                self._buffer = blocks.empty(min(size, blocks.num_blocks) * blocks.rows_per_block)
-            self._held = None  # until it is whole
-            # In the order of the files; the rows are shuffled anyway.
-            numbers = np.sort(order[window * size : (window + 1) * size])
-            read_blocks(blocks, numbers, self._buffer)
-            self._held = (epoch, window)
-        return self._buffer
+    def _load(self, epoch: int, window: int, rows: int) -> None:
+        """Reads a window into the buffer, and finds the order of its rows."""
+        if self._held == (epoch, window):
+            return
+        _, _, order = self._epoch(epoch)
+        blocks, size = self._windows
+        if not self._buffer:
+            self._buffer = blocks.empty(min(size, blocks.num_blocks) * blocks.rows_per_block)
+        self._held = None  # until it is whole
+        # In the order of the files; the rows are shuffled anyway.
+        read_blocks(blocks, np.sort(order[window * size : (window + 1) * size]), self._buffer)
+        self._shuffled = permutation(rows, self._seed, epoch, 1 + window)
+        self._held = (epoch, window)
 
 
 def read_steps(streams: Sequence[Stream], like: Blocks, batch_size: int, first: int, count: int) -> Columns:
@@ -156,49 +149,21 @@ def read_steps(streams: Sequence[Stream], like: Blocks, batch_size: int, first: 
     return out
 
 
-def round_keys(*numbers: int) -> np.ndarray:
-    """Random numbers `[8]` uint32 that choose a permutation, a function of some integers."""
+def permutation(num_rows: int, *numbers: int) -> np.ndarray:
+    """A random permutation of 0 … N−1, a function of some integers that is the same on every machine.
+
+    Rows are sorted by the outputs of SplitMix64, whose state the integers have set; no two are equal.
+
+    Args:
+      num_rows: N.
+      *numbers: what chooses it, such as seed, epoch and window.
+
+    Returns:
+      The rows in their new order `[N]` int64.
+
+    Reference: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014.
+    """
     state = np.zeros(1, np.uint64)
     for number in numbers:
         state = encode.mixed(state + GOLDEN + np.uint64(number))
-    return (encode.mixed(state + GOLDEN * np.arange(1, ROUNDS + 1, dtype=np.uint64)) >> np.uint64(32)).astype(
-        np.uint32
-    )
-
-
-def shuffled(keys: np.ndarray, positions: np.ndarray, num_rows: int) -> np.ndarray:
-    """Applies a random permutation of 0 … N−1 to some positions, as `mtl.train.order.shuffled` does.
-
-    Args:
-      keys: random numbers `[8]` uint32, which choose the permutation.
-      positions: `[P]`, each below N.
-      num_rows: N ≥ 1.
-
-    Returns:
-      The rows at these positions `[P]` int64.
-    """
-    bits = max(LEAST_BITS, (num_rows - 1).bit_length())
-    low_bits = np.uint32(bits // 2)
-    low_mask = np.uint32((1 << (bits // 2)) - 1)
-    high_mask = np.uint32((1 << (bits - bits // 2)) - 1)
-
-    def once(x: np.ndarray) -> np.ndarray:
-        high, low = x >> low_bits, x & low_mask
-        for i in range(0, ROUNDS, 2):
-            high = (high ^ _mix(low ^ keys[i])) & high_mask
-            low = (low ^ _mix(high ^ keys[i + 1])) & low_mask
-        return (high << low_bits) | low
-
-    found = once(positions.astype(np.uint32))
-    outside = np.flatnonzero(found >= num_rows)
-    while len(outside):
-        found[outside] = once(found[outside])
-        outside = outside[found[outside] >= num_rows]
-    return found.astype(np.int64)
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    """A hash of 32 bits in which every bit of x moves every bit of the result."""
-    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    x = (x ^ (x >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    return x ^ (x >> np.uint32(16))
+    return np.argsort(encode.mixed(state + GOLDEN * np.arange(1, num_rows + 1, dtype=np.uint64)))
