@@ -116,7 +116,7 @@ def _contents(root: Path, files: Sequence[Path], schema: FolderSchema) -> Conten
             for i, field in enumerate(schema.numeric)
         },
     }
-    arrays = {f"vocabulary.{name}": known for name, known in learned.vocabularies.items()}
+    arrays = {f"vocabulary.{name.replace('/', '_')}": known for name, known in learned.vocabularies.items()}
     return Contents(made, _encoded(files, schema, made, split_of, learned), facts, arrays)
 
 

@@ -166,12 +166,15 @@ def _schema(content: Mapping[str, Any]) -> FolderSchema:
             raise InputError(
                 f"[[ids]] {field.name!r}: {field.table!r} has no table of single values of its own to share"
             )
+    name = top.get("name", "folder")
+    if "/" in name or name.startswith("."):
+        raise InputError(f"name is {name!r}, expected one without '/' that can be a folder's")
     delimiter = top.get("delimiter", ",")
     if len(delimiter) != 1:
         raise InputError(f"delimiter is {delimiter!r}, expected one character")
     patterns = _texts("files", top.get("files", []))
     split = _splitting(top["split"])
-    return FolderSchema(top.get("name", "folder"), patterns, delimiter, ids, numeric, labels, split)
+    return FolderSchema(name, patterns, delimiter, ids, numeric, labels, split)
 
 
 def _id_field(number: int, entry: Any) -> IdField:

@@ -203,7 +203,7 @@ def funnel_shards(
     def prepare(work: Path) -> Contents:
         del work
         test = _draw(recipe.seeds["test"], recipe.sizes["test"], recipe.world, recipe.knobs)
-        return Contents(recipe.schema, _chunks(recipe), _provenance(recipe, test))
+        return Contents(recipe.schema, _chunks(recipe, test), _provenance(recipe, test))
 
     version = hashlib.sha256(json.dumps(recipe.given, sort_keys=True).encode()).hexdigest()[:16]
     shards = sharded(data_folder(data_dir) / "funnel_shards" / version, "funnel_shards", prepare)
@@ -264,10 +264,10 @@ def _recipe(
     )
 
 
-def _chunks(recipe: _Recipe) -> Iterator[tuple[str, Columns]]:
+def _chunks(recipe: _Recipe, test: Columns) -> Iterator[tuple[str, Columns]]:
     """The rows of all splits, those of `train` in chunks with a seed each."""
-    for split in ("val", "test"):
-        yield split, _draw(recipe.seeds[split], recipe.sizes[split], recipe.world, recipe.knobs)
+    yield "val", _draw(recipe.seeds["val"], recipe.sizes["val"], recipe.world, recipe.knobs)
+    yield "test", test
     rows = recipe.sizes["train"]
     starts = range(0, rows, CHUNK_ROWS)
     seeds = recipe.seeds["train"].spawn(len(starts))

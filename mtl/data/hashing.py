@@ -18,7 +18,8 @@ def stable_hashes(values: pa.Array) -> np.ndarray:
     1 in 370,000 for ten million.
 
     Args:
-      values: text, integers, booleans, dates or a dictionary of these `[N]`.
+      values: text, integers, booleans, dates or a dictionary of these `[N]`; also real numbers if all of
+        them are whole, as integers with missing values are often stored.
 
     Returns:
       Hashes `[N]` uint64; `MISSING` for a null.
@@ -26,6 +27,11 @@ def stable_hashes(values: pa.Array) -> np.ndarray:
     Raises:
       TypeError: the values are of another type.
     """
+    if pa.types.is_floating(values.type):
+        try:
+            values = pc.cast(values, pa.int64())  # refuses what is not whole
+        except pa.ArrowInvalid:
+            raise TypeError(f"{values.type} values that are not whole, expected text or integers") from None
     if isinstance(values, pa.DictionaryArray):
         coded = values
     else:

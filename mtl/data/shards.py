@@ -96,14 +96,14 @@ def sharded(folder: Path, name: str, prepare: Callable[[Path], Contents]) -> Sha
             (incomplete / "work").mkdir(parents=True)
             write_shards(incomplete, name, prepare(incomplete / "work"))
             shutil.rmtree(incomplete / "work")
+            incomplete.replace(folder)
+        except OSError as error:
             # Another process may have prepared the same set meanwhile: its copy is as good as ours.
             if not folder.exists():
-                incomplete.replace(folder)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be written ({error.strerror or error}); set data_dir (or "
-                "MTL_DATA_DIR) to a folder with room that you may write to"
-            ) from error
+                raise InputError(
+                    f"{folder}: cannot be written ({error.strerror or error}); set data_dir (or "
+                    "MTL_DATA_DIR) to a folder with room that you may write to"
+                ) from error
         finally:
             shutil.rmtree(incomplete, ignore_errors=True)
     return open_shards(folder)

@@ -257,7 +257,8 @@ def test_hashes_are_of_the_text_and_the_same_everywhere():
     counts = np.bincount(ids)[1:]
     assert abs(counts - 10_000).max() < 5 * 100
     assert bucket_ids(numbers, 5)[2] == 0
-    with pytest.raises(TypeError, match="double values"):
+    np.testing.assert_array_equal(stable_hashes(pa.array([7.0, 70.0, None])), numbers)
+    with pytest.raises(TypeError, match="double values that are not whole"):
         stable_hashes(pa.array([1.5]))
 
 
@@ -474,7 +475,6 @@ def test_a_malformed_row_is_named(shop):
         ("buckets = 50", 'buckets = "x"', "buckets is 'x', expected int"),
         ('table = "item"', 'table = "itme"', "table 'itme' is no earlier"),
         ('table = "item"', 'table = "item"\nbuckets = 2', "has a table, and buckets"),
-        ("length = 3", "", r"\[\[ids\]\] 'history'|seen"),
         ('role = "user"', 'role = "usr"', r"unknown role of \[\[ids\]\] 'user': 'usr'"),
         ('column = "user"', "", r"\[\[ids\]\] number 1: has no key 'column'"),
         ('name = "item"', 'name = "user"', "names 'user' twice"),
@@ -488,16 +488,15 @@ def test_a_malformed_row_is_named(shop):
         ('by = "column"', 'by = "fraction"', r"unknown key in \[split\]: 'train'"),
         ('column = "part"', 'column = "prat"', r"rows\.csv: has no column 'prat'"),
         ("[split]", "[split", "is not TOML"),
+        ("[[ids]]", 'name = "a/b"\n[[ids]]', "name is 'a/b', expected one without"),
         ("[[tasks]]", "[[task]]", "unknown key in the file: 'task'"),
     ],
 )
 def test_a_wrong_schema_is_one_line(shop, old, new, message):
     schema = SCHEMA + BY_COLUMN
     assert old in schema
-    if old == "length = 3":
-        return
     with pytest.raises(InputError, match=message) as caught:
-        shop(schema.replace(old, new))
+        shop(schema.replace(old, new, 1))
     assert "\n" not in str(caught.value)
 
 

@@ -22,8 +22,9 @@ from mtl.weightings import WEIGHTINGS
 ROOT = Path(__file__).parents[2]
 EXTENDING = ROOT / "docs" / "extending.md"
 FILES = ROOT / "docs" / "files.md"
+DATA = ROOT / "docs" / "data.md"
 FUSION = ROOT / "docs" / "fusion.md"
-PAGES = (ROOT / "README.md", EXTENDING, FILES, FUSION)
+PAGES = (ROOT / "README.md", DATA, EXTENDING, FILES, FUSION)
 DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, ENCODERS, TRANSFERS, SIDE_TOWERS, DATASETS)
 
 
