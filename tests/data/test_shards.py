@@ -86,9 +86,9 @@ def test_rows_are_drawn_once_and_depend_on_the_seed(funnel, tmp_path):
     assert not np.array_equal(other.splits["train"]["numeric"], held.splits["train"]["numeric"])
 
 
-def test_a_funnel_without_a_purchase_is_refused(funnel):
-    with pytest.raises(InputError, match="funnel_shards: no purchase among the 3 rows of split 'train'"):
-        funnel(num_train=3)
+def test_a_funnel_without_an_event_is_refused(funnel):
+    with pytest.raises(InputError, match="funnel_shards: no click among the 2 rows of split 'train'"):
+        funnel(num_train=2)
 
 
 @pytest.mark.parametrize(
