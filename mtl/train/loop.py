@@ -224,9 +224,7 @@ def train_group(
             _check_rows(int(metrics.rows.max()), settings)
             _record_train(log, tasks, start, budget.steps_per_call, metrics, settings)
             if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
-                outputs = model.predict(state.variables, stack.source, data.evals["val"])
-                gates = jax.device_get(model.diagnose(state.variables, stack.source, data.probe["val"]))
-                found = join(outputs, data.sizes["val"]), gates
+                found = _outputs(model, data, "val", state.variables, stack)
                 better = _record_val(log, tasks, data, runs.source, found, settings)
                 better += [False] * (layout.padded(num_runs) - num_runs)
                 best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.variables)
@@ -249,11 +247,19 @@ def train_group(
         progress.advance((budget.steps - log["step"]) * num_runs)
 
     # ---- read the test split once, at the selected step -------------------------------------------
-    final = join(model.predict(best, stack.source, data.evals["test"]), data.sizes["test"])
-    gates = jax.device_get(model.diagnose(best, stack.source, data.probe["test"]))
+    final, gates = _outputs(model, data, "test", best, stack)
     if folder is not None:
         checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
     return [_result(log, tasks, data, runs, r, final[r], gates) for r in range(num_runs)]
+
+
+def _outputs(
+    model: ModelProgram, data: GroupData, split: str, variables: PyTree, stack: Stack
+) -> tuple[np.ndarray, Gates]:
+    """What the runs say of a split, and diagnostics of their gates on its first rows."""
+    outputs = model.predict(variables, stack.source, data.evals[split])
+    gates = jax.device_get(model.diagnose(variables, stack.source, data.probe[split]))
+    return join(outputs, data.sizes[split]), gates
 
 
 def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:

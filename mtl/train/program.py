@@ -166,10 +166,10 @@ def train_program(
         first = done // budget.batches
         updates = first + jnp.arange(length)
         if run.stream is None:
-            table = run.source
+            which = run.source
             rows = rows_of_updates(run.seeds, updates, per_epoch, batch_size * budget.batches, num_rows)
         else:
-            table, rows = run.stream, jnp.arange(num_rows).reshape(length, -1)
+            which, rows = run.stream, jnp.arange(num_rows).reshape(length, -1)
 
         carry: Any = state
         if sparse is not None:
@@ -183,7 +183,7 @@ def train_program(
         def body(carry: Any, update: tuple[Array, Array]) -> tuple[Any, StepMetrics]:
             k, mine = update
             batch, *others = (
-                {name: column[table, part] for name, column in columns.items()}
+                {name: column[which, part] for name, column in columns.items()}
                 for part in mine.reshape(budget.batches, batch_size)
             )
             return step(carry, batch, stream_key(run.seeds, "dropout", k), *others)

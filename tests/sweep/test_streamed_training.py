@@ -187,6 +187,16 @@ def test_weightings_that_read_several_batches_and_balancers_stream(tmp_path):
         assert f",{spec},".encode() in found["results.csv"]
 
 
+def test_steps_on_the_rows_of_a_batch_stream(tmp_path):
+    """Without momentum they are the dense steps."""
+    train = {"optimizer": "sgd", "learning_rate": 0.1}
+    dense = run(tmp_path / "dense", train=train)["metrics.jsonl"].splitlines()
+    sparse = run(tmp_path / "sparse", train={**train, "sparse_rows": True})["metrics.jsonl"].splitlines()
+    for one, other in zip(map(json.loads, dense), map(json.loads, sparse), strict=True):
+        if one["kind"] == "train":
+            assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
 def test_groups_are_cut_by_the_rows_that_wait_in_memory():
     small = sweep.make_plan(config(seeds=6, train={"group_gib": 1e-4}))
     assert len(small.groups) > len(sweep.make_plan(config(seeds=6)).groups)
