@@ -67,6 +67,8 @@ def folder(
     if not path:
         raise InputError("data set 'folder' needs path=, the folder with the tables; see docs/data.md")
     root = Path(path).expanduser()
+    if not root.is_dir():
+        raise InputError(f"path {root} is not a folder; expected the one with the tables")
     found, content = read_schema(Path(schema).expanduser() if schema else root / "schema.toml")
     files = tables.table_files(root, _patterns(found))
     stats = {file: file.stat() for file in files}

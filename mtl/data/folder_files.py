@@ -61,10 +61,8 @@ def table_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
       The files, sorted by path.
 
     Raises:
-      InputError: there is no such folder, or no such file in it.
+      InputError: there is no such file in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"path {folder} is not a folder; expected one with {', '.join(ENDINGS)} files")
     tables = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name.endswith(ENDINGS)]
     found = [p for p in tables if not patterns or any(matches(p, folder, pattern) for pattern in patterns)]
     if not found:

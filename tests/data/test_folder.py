@@ -528,7 +528,7 @@ def test_wrong_arguments_are_one_line(tmp_path, shop):
     for arguments, message in (
         ({"path": ""}, "needs path="),
         ({"path": str(tmp_path / "none"), "schema": str(shop.root / "schema.toml")}, "is not a folder"),
-        ({"path": str(tmp_path / "none")}, r"schema\.toml: cannot be read"),
+        ({"path": str(tmp_path)}, r"schema\.toml: cannot be read"),
         ({"path": str(shop.root), "schema": "none.toml"}, r"none\.toml: cannot be read"),
         ({"path": str(shop.root), "in_memory": 1}, "in_memory is 1, expected True or False"),
         ({"path": str(shop.root), "window_rows": 0}, "window_rows is 0, expected an integer >= 1"),
