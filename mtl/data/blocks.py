@@ -82,7 +82,11 @@ class Blocks(NamedTuple):
 
 
 class BlockWriter:
-    """Writes a split from chunks of rows of any size; memory holds one block."""
+    """Writes a split from chunks of rows of any size; memory holds one block.
+
+    Attributes:
+      widths: column groups and their widths.
+    """
 
     def __init__(
         self,
@@ -102,17 +106,17 @@ class BlockWriter:
           blocks_per_file: most blocks in a file.
         """
         self._folder, self._split = folder, split
-        self._widths = tuple((group, width) for group, width in widths)
+        self.widths = tuple((group, width) for group, width in widths)
         self._most = blocks_per_file
         self._files: list[ShardFile] = []
-        self._block = Blocks(folder, (), rows_per_block, self._widths).empty(rows_per_block)
+        self._block = Blocks(folder, (), rows_per_block, self.widths).empty(rows_per_block)
         self._filled = 0
         self._size = rows_per_block
         self._writer: Any = None
         self._checksums: list[int] = []
         self._rows = 0
         # A list of no numbers is a column that Arrow cannot cut: groups of width 0 are left out.
-        self._stored = [(group, width) for group, width in self._widths if width]
+        self._stored = [(group, width) for group, width in self.widths if width]
         self._schema = pa.schema(
             [(group, pa.list_(_stored_type(group), width)) for group, width in self._stored]
         )
@@ -123,7 +127,7 @@ class BlockWriter:
         start = 0
         while start < rows:
             take = min(rows - start, self._size - self._filled)
-            for group, _ in self._widths:
+            for group, _ in self.widths:
                 self._block[group][self._filled : self._filled + take] = columns[group][start : start + take]
             self._filled += take
             start += take
@@ -135,12 +139,12 @@ class BlockWriter:
         if self._filled:
             self._write_block()
         self._end_file()
-        return Blocks(self._folder, tuple(self._files), self._size, self._widths)
+        return Blocks(self._folder, tuple(self._files), self._size, self.widths)
 
     def _write_block(self) -> None:
         if self._writer is None:
             self._writer = pa.ipc.new_file(str(self._incomplete()), self._schema)
-        block = {group: self._block[group][: self._filled] for group, _ in self._widths}
+        block = {group: self._block[group][: self._filled] for group, _ in self.widths}
         arrays = [
             pa.FixedSizeListArray.from_arrays(pa.array(_as_stored(block[group]).reshape(-1)), width)
             for group, width in self._stored

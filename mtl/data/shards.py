@@ -140,9 +140,14 @@ def write_shards(
         if not len(columns["labels"]):
             continue
         validate_rows(f"data set {name!r}, split {split!r}", schema, columns, split, part=True)
+        widths = tuple((group, columns[group].shape[1]) for group in DTYPES if group in columns)
         if split not in writers:
-            widths = [(group, columns[group].shape[1]) for group in DTYPES if group in columns]
             writers[split] = BlockWriter(folder, split, widths, rows_per_block, blocks_per_file)
+        if widths != writers[split].widths:
+            raise InputError(
+                f"data set {name!r}, split {split!r}: a chunk has the groups {', '.join(dict(widths))}, "
+                f"expected {', '.join(dict(writers[split].widths))} as in the chunks before it"
+            )
         writers[split].add(columns)
         mask = columns.get("mask", np.ones_like(columns["labels"], bool))
         rows[split] += len(mask)
