@@ -183,7 +183,8 @@ def budget(settings: TrainSettings, num_rows: int, batches: int = 1) -> Budget:
       batches: batches that the weighting reads per update.
 
     Returns:
-      The budget. `steps` is rounded up to a whole number of compiled calls.
+      The budget. `steps` is rounded up to a whole number of compiled calls, or to the nearest one where it
+      follows from epochs whose length has no suitable divisor.
 
     Raises:
       InputError: the batches of an update are larger than the training split.
@@ -199,6 +200,13 @@ def budget(settings: TrainSettings, num_rows: int, batches: int = 1) -> Budget:
     most = min(max(1, settings.steps_per_call // batches), eval_every)
     # The largest divisor of eval_every that fits, so that calls and looks coincide.
     per_call = max(k for k in range(1, most + 1) if eval_every % k == 0)
+    if not settings.eval_every and 2 * per_call < most:
+        # An epoch of, say, 2 · 2,441 updates would be one of 2,441 calls: look a few updates before its end.
+        calls = -(-eval_every // most)
+        per_call = eval_every // calls
+        eval_every = calls * per_call
+        if not settings.steps:
+            updates = max(1, round(updates / per_call)) * per_call
     updates = -(-updates // per_call) * per_call
     return Budget(
         steps=batches * updates,

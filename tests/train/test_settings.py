@@ -22,6 +22,10 @@ from mtl.train import Budget, TrainSettings, budget, train_settings
         ({"batch_size": 16, "steps": 10, "eval_every": 100}, 50, Budget(10, 3, 10, 10)),
         ({"batch_size": 16, "steps": 14, "eval_every": 7, "steps_per_call": 6}, 50, Budget(14, 3, 7, 1)),
         ({"batch_size": 10, "steps": 5, "epochs": 99.0}, 1000, Budget(5, 100, 5, 5)),
+        # 97 steps an epoch, a prime: three calls of 32 and a look a step before the end
+        ({"batch_size": 1, "epochs": 1.0, "steps_per_call": 40}, 97, Budget(96, 97, 96, 32)),
+        ({"batch_size": 1, "steps": 96, "steps_per_call": 40}, 97, Budget(96, 97, 96, 32)),
+        ({"batch_size": 1, "steps": 97, "eval_every": 97, "steps_per_call": 40}, 97, Budget(97, 97, 97, 1)),
     ],
 )
 def test_budgets_by_hand(settings, num_rows, expected):
@@ -46,7 +50,10 @@ def test_calls_and_looks_coincide(rows, batch_size, steps, epochs, eval_every, s
     )
     found = budget(settings, rows)
     asked = steps or max(1, round(epochs * (rows // settings.batch_size)))
-    assert asked <= found.steps < asked + found.steps_per_call
+    if steps or eval_every:
+        assert asked <= found.steps < asked + found.steps_per_call
+    else:
+        assert abs(found.steps - asked) < found.steps_per_call
     assert found.steps % found.steps_per_call == 0
     assert found.eval_every % found.steps_per_call == 0
     assert 1 <= found.steps_per_call <= steps_per_call
