@@ -52,6 +52,7 @@ FLAGS = flags.FLAGS
 PARTS = ("unique", "steps", "memory", "torch")
 flags.DEFINE_multi_enum("only", list(PARTS), PARTS, "Parts to run.")
 flags.DEFINE_multi_integer("rows", [10_000, 10_000_000], "Rows of the table; the first is the reference.")
+flags.DEFINE_list("bottom", None, "Units of the bottom's layers instead of 256,128.")
 flags.DEFINE_integer("rounds", 9, "Rounds in which every case is timed once.")
 flags.DEFINE_integer("steps", 20, "Steps in a call, each with a batch of its own.")
 flags.DEFINE_string("json", None, "Also write the figures to this file.")
@@ -60,7 +61,6 @@ flags.DEFINE_integer("measure_memory", 0, "Only train at this size and print the
 COLUMNS, WIDTH, BATCH, NUM_TASKS = 10, 16, 2048, 4
 TASKS = tuple(Task(f"task_{t}") for t in range(NUM_TASKS))
 BOTTOM, TOWER = (256, 128), (64,)
-SIZES = {"bottom_features": BOTTOM, "tower_features": TOWER, "embedding_dim": WIDTH}
 
 
 class Case(NamedTuple):
@@ -73,7 +73,9 @@ class Case(NamedTuple):
 def make_model(rows: int) -> Any:
     """The model with a table of so many rows."""
     columns = tuple(IdColumn(f"id_{c}", rows // COLUMNS) for c in range(COLUMNS))
-    return build_model({"name": "shared_bottom", **SIZES}, Schema(columns, (), TASKS))
+    bottom = tuple(map(int, FLAGS.bottom)) if FLAGS.bottom else BOTTOM
+    sizes = {"bottom_features": bottom, "tower_features": TOWER, "embedding_dim": WIDTH}
+    return build_model({"name": "shared_bottom", **sizes}, Schema(columns, (), TASKS))
 
 
 def make_batches(rows: int, steps: int) -> dict[str, np.ndarray]:
@@ -147,13 +149,14 @@ def seconds_per_step(case: Case) -> float:
     return (time.perf_counter() - start) / FLAGS.steps
 
 
-def in_turns(cases: dict[Any, Callable[[], float]]) -> dict[Any, list[float]]:
-    """Times of every case, round after round, after a first one that warms up."""
+def in_turns(cases: dict[Any, Callable[[], float]], rest: float = 0.0) -> dict[Any, list[float]]:
+    """Times of every case, round after round, after a first one that warms up, with a rest before each."""
     for case in cases.values():
         case()
     times: dict[Any, list[float]] = {name: [] for name in cases}
     for _ in range(FLAGS.rounds):
         for name, case in cases.items():
+            time.sleep(rest)
             times[name].append(case())
     return times
 
@@ -330,7 +333,10 @@ def main(argv: list[str]) -> None:
         train_and_print_peak(FLAGS.measure_memory)
         return
     device = jax.devices()[0].device_kind
-    print(f"{device}, jax {jax.__version__}; {FLAGS.rounds} rounds, {FLAGS.steps} steps a call")
+    units = ", ".join(FLAGS.bottom or map(str, BOTTOM))
+    print(
+        f"{device}, jax {jax.__version__}; {FLAGS.rounds} rounds, {FLAGS.steps} steps a call; bottom {units}"
+    )
     parts = {
         "unique": measure_unique,
         "steps": measure_steps,
