@@ -297,7 +297,7 @@ def measure_torch() -> list[dict]:
                 differences.append(np.abs(np.array(found) - expected).max())
 
                 cases[way, weighting] = functools.partial(torch_seconds, step, ids, labels)
-        times = in_turns(cases)
+        times = in_turns(cases, rest=0.3)  # OpenMP threads spin on for a while and take a core
         print(
             f"\nPyTorch {torch.__version__} at {rows:,} rows; first losses differ by {max(differences):.1e}"
         )
