@@ -1,7 +1,7 @@
 """Hillstrom: visit, then conversion, then spend of 64,000 e-mail customers, across transfers and weightings.
 
 Command:   python run.py --config=experiments/hillstrom.py --manual_dir=<folder with hillstrom.csv.gz>
-Time:      not yet run in full
+Time:      16 minutes on 2 cores that had other work as well
 Data:      hillstrom.csv.gz from --manual_dir; 14.7 % visit, 0.9 % convert and never without a visit; spend
            is log(1 + dollars). Training rows 38,400, 300 conversions among them
 Methods:   transfers on one shared bottom of 32 units with towers of 16, and single-task networks; four
@@ -9,8 +9,11 @@ Methods:   transfers on one shared bottom of 32 units with towers of 16, and sin
            best mean AUC of visit and conversion on validation
 Measured:  AUC of visit and conversion, RMSE of log spend; `auc_given`, the AUC of a conversion among
            visitors
-Expected:  not yet known; with one seed AUCs of visit lie between 0.64 and 0.66, of conversion between 0.60
-           and 0.66
+Expected:  conversions are predicted better than by single tasks (AUC 0.603) by nearly every model, ESMM
+           with 0.650, and by networks apart whose probabilities are multiplied; with equal weights ESMM is
+           better than DBMTL and the KL bound, and the others are not shown to differ from it. No weighting
+           is shown to beat equal weights by 0.01; UWL may with AITM. AUCs of visit lie between 0.648 and
+           0.653
 """
 
 from ml_collections import config_dict
