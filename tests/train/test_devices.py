@@ -46,7 +46,7 @@ ARGUMENTS = {
     # With the published step size its inner iteration does not converge, and rounding decides.
     "sdmgrad": {"learning_rate": 0.5},
 }
-DOUBLE = ("pe_ltr", "aligned_mtl", "moco")
+DOUBLE = ("slaw", "pe_ltr", "aligned_mtl", "moco")
 """Methods that make more than 1e-6 of a rounding of float32; they are compared in float64."""
 
 
