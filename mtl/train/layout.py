@@ -146,7 +146,8 @@ def layout_of(num_runs: int, settings: TrainSettings, devices: Sequence[jax.Devi
     places = max(n for n in range(1, num_runs + 1) if num_runs % n == 0 and n * own <= least)
     mesh = [[d[own * i : own * (i + 1)] for d in by_process.values()] for i in range(places)]
     grid = np.array(mesh).reshape(places, data, shards)
-    return Layout(Mesh(grid, (RUNS, DATA, ROWS)), devices[0].platform == "cpu")
+    # jax 0.11 wants the axis of an inner `shard_map` before that of the outer one.
+    return Layout(Mesh(grid.transpose(2, 0, 1), (ROWS, RUNS, DATA)), devices[0].platform == "cpu")
 
 
 def one_device_per_core(processes: int = 1) -> None:

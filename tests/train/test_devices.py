@@ -352,7 +352,7 @@ def test_processes_that_train_together_give_every_run_equally_many_devices():
     asked = SETTINGS._replace(data_parallel=2)
     mesh = layout_of(6, asked, devices).mesh
     assert mesh.shape["runs"] == 3
-    assert [[d.process_index for d in place] for place in mesh.devices[:, :, 0]] == [[0, 1]] * 3
+    assert [[d.process_index for d in place] for place in mesh.devices[0]] == [[0, 1]] * 3
     with pytest.raises(InputError, match="is 1 x 1, expected a multiple of the 2 processes"):
         layout_of(1, SETTINGS, devices)
 
