@@ -8,15 +8,19 @@
     python run.py --compare runs/a runs/b                      # the same methods in two workdirs
     python run.py --workdir=runs/census --tensorboard          # the curves as TensorBoard files
     python run.py --config=experiments/census.py --dry_run     # runs, programs, memory, time: trains nothing
+    python run.py --config.train.data_parallel=4 --processes=4 # every run on four processes of this machine
     python run.py --list                                       # what there is
 
 Exit codes: 0 done, 2 bad input, 3 stopped with resumable state, 1 anything else.
 """
 
+import contextlib
 import errno
+import io
 import re
 import runpy
 import shlex
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,6 +83,8 @@ def _command(argv: Sequence[str]) -> int:
         return _tensorboard(line)
     if own.dry_run:
         return _dry_run(line)
+    if own.processes is not None and own.coordinator is None:
+        return _launch(line, argv)
     return _study(line) if own.coordinator is None else _one_of_several(line, argv)
 
 
@@ -98,6 +104,8 @@ def _own_flags(argv: Sequence[str]) -> tuple[flags.FlagValues, list[str]]:
     flags.DEFINE_string("coordinator", None, "Several hosts: host:port of process 0.", own)
     flags.DEFINE_integer("num_processes", None, "Several hosts: how many processes.", flag_values=own)
     flags.DEFINE_integer("process_id", None, "Several hosts: which of them this is, from 0.", flag_values=own)
+    flags.DEFINE_bool("together", False, "Several hosts: every run on the devices of all of them.", own)
+    flags.DEFINE_integer("processes", None, "Train on so many processes of this machine.", flag_values=own)
     flags.DEFINE_bool("help", False, "Show this.", own)
     own.set_gnu_getopt()
     try:
@@ -130,7 +138,10 @@ def _command_line(own: flags.FlagValues, rest: list[str]) -> CommandLine:
             f"unexpected argument {positional[0]!r}; all arguments are flags, such as --config=…"
         )
     given = own["config"].present > 0 or any(OVERRIDE.match(a) for a in rest)
-    hosts = sweep.check_hosts(own.coordinator, own.num_processes, own.process_id)
+    if own.processes is not None and own.processes < 1:
+        raise InputError(f"--processes is {own.processes}, expected at least 1")
+    together = own.together or (own.processes is not None and own.coordinator is not None)
+    hosts = sweep.check_hosts(own.coordinator, own.num_processes, own.process_id, together)
     return CommandLine(own, overridden, given, hosts)
 
 
@@ -186,25 +197,51 @@ def _one_of_several(line: CommandLine, argv: Sequence[str]) -> int:
 
     if sweep.is_watched():
         sweep.end_with_watcher()
-        one_device_per_core()
+        one_device_per_core(line.flags.processes or 1)
         sweep.join(line.flags.coordinator, line.hosts)
-        sweep.leave(_guarded(_study, line))
+        if not line.hosts.together or line.hosts.this == 0:
+            sweep.leave(_guarded(_study, line))
+        said = io.StringIO()  # all would say the same
+        with contextlib.redirect_stderr(said):
+            code = _guarded(_study, line)
+        if code == 2:
+            print(said.getvalue().splitlines()[-1], file=sys.stderr)
+        sweep.leave(code)
+    if line.flags.processes is not None:
+        raise InputError("--processes starts all processes on this machine; leave --coordinator away")
     code = sweep.watch([__file__, *argv[1:]])
     if code >= 0:
         return code
+    why = "as happens when another one dies or does not come, or the port is taken"
+    return _ended(line, line.hosts.this, line.hosts.number, -code, why)
+
+
+def _launch(line: CommandLine, argv: Sequence[str]) -> int:
+    """Starts the processes of a study on this machine and waits for them."""
+    from mtl import sweep
+
+    number = line.flags.processes
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = [f"--coordinator=127.0.0.1:{port}", f"--num_processes={number}"]
+    command = [__file__, *argv[1:], *meeting]
+    failed, code = sweep.watch_all([[*command, f"--process_id={i}"] for i in range(number)])
+    return code if code >= 0 else _ended(line, failed, number, -code, "and the others with it")
+
+
+def _ended(line: CommandLine, this: int, number: int, signal: int, why: str) -> int:
+    """Says that a process has died, and how to go on."""
     workdir = _workdir(line)
     started = (workdir / "config.json").is_file()
     then = f"continue with: {_resume_command(line, workdir)}" if started else "start them all again"
-    return _fail(
-        3 if started else 1,
-        f"process {line.hosts.this} of {line.hosts.number} was ended by signal {-code}, as happens "
-        f"when another one dies or does not come, or the port is taken; {then}",
-    )
+    text = f"process {this} of {number} was ended by signal {signal}, {why}; {then}"
+    return _fail(3 if started else 1, text)
 
 
 def _study(line: CommandLine) -> int:
     from mtl import problems, report, sweep
-    from mtl.train import Stopped, one_device_per_core
+    from mtl.train import DEVICE_KEYS, Stopped, one_device_per_core
 
     one_device_per_core()
     config = sweep.check_config(line.config)
@@ -214,6 +251,9 @@ def _study(line: CommandLine) -> int:
         sweep.meet(line.hosts, "planned")
     stored = sweep.stored_config(workdir) if line.flags.resume or not first else None
     if stored is not None:
+        if line.config_given:
+            # On what it is trained may change.
+            stored["train"] |= {key: config["train"][key] for key in DEVICE_KEYS if key in config["train"]}
         if line.config_given and config != stored:
             raise InputError(
                 f"--resume: the config differs from the one in {workdir / 'config.json'} "
@@ -226,6 +266,8 @@ def _study(line: CommandLine) -> int:
     study = problems if problems.is_problem(config) else sweep
     if study is problems and line.hosts.number > 1:
         raise InputError("the study of a problem runs on one host; leave --coordinator away")
+    if config["sweep"].get("search") and line.hosts.together:
+        raise InputError("a search deals its methods out to processes; leave --processes and --together away")
     made = sweep.prepare_folder(workdir, resume=stored is not None)
     try:
         plan = study.make_plan(config, data_dir=line.flags.data_dir, manual_dir=line.flags.manual_dir)
@@ -298,6 +340,8 @@ def _workdir(line: CommandLine) -> Path:
 def _resume_command(line: CommandLine, workdir: Path) -> str:
     folders = {name: line.flags[name].value for name in ("data_dir", "manual_dir")}
     kept = [f"--{name}={folder}" for name, folder in folders.items() if folder]
+    if line.flags.processes is not None:
+        kept.append(f"--processes={line.flags.processes}")
     return shlex.join(["python", "run.py", f"--workdir={workdir}", *kept, "--resume"])
 
 

@@ -23,21 +23,33 @@ exactly 0, so that
     (MoCo …) leave the rows that a batch does not read as they are, instead of letting their moments decay and
     moving them on ("lazy" moments, as in SparseAdam); counters such as Adam's are those of all steps.
 
-`train.sparse_rows` in a config does all this for a study.
+`train.sparse_rows` in a config does all this for a study. Where the rows of tables are divided over devices,
+`unique_sharded_rows`, `gather_sharded_rows` and `scatter_sharded_rows` take the place of the three functions.
 """
 
-from mtl.embedding.row_tree import gather_rows, row_axes, scatter_rows
+from mtl.embedding.row_tree import RowAxis, gather_rows, row_axes, scatter_rows
 from mtl.embedding.rowwise_adagrad import RowwiseRSSState, rowwise_adagrad, scale_by_rowwise_rss
+from mtl.embedding.sharded import (
+    gather_sharded_rows,
+    row_spec,
+    scatter_sharded_rows,
+    unique_sharded_rows,
+)
 from mtl.embedding.unique import Rows, empty_scratch, unique_rows
 
 __all__ = [
+    "RowAxis",
     "Rows",
     "RowwiseRSSState",
     "empty_scratch",
     "gather_rows",
+    "gather_sharded_rows",
     "row_axes",
+    "row_spec",
     "rowwise_adagrad",
     "scale_by_rowwise_rss",
     "scatter_rows",
+    "scatter_sharded_rows",
     "unique_rows",
+    "unique_sharded_rows",
 ]

@@ -63,9 +63,25 @@ def unique_rows(scratch: Array, ids: Array, capacity: int) -> tuple[Array, Rows]
     # A maximum, not the last write: devices may write in any order.
     scratch = scratch.at[flat].set(-1).at[flat].max(place)
     speaker = scratch[flat]
+    return scratch, numbered(speaker, ids, num_rows, capacity)
+
+
+def numbered(speaker: Array, ids: Array, num_rows: int, capacity: int) -> Rows:
+    """Gives the distinct ids of a batch their places.
+
+    Args:
+      speaker: for each id the place, in the flattened batch, that speaks for all equal ids `[ids.size]`.
+      ids: rows of the table, of any shape.
+      num_rows: V.
+      capacity: U.
+
+    Returns:
+      The rows.
+    """
+    flat, place = ids.reshape(-1), jnp.arange(ids.size, dtype=jnp.int32)
     speaks = speaker == place
     number = jnp.cumsum(speaks, dtype=jnp.int32) - 1
     slot = jnp.where(speaks, number, capacity + place)
     unused = num_rows + jnp.arange(capacity, dtype=jnp.int32)
     found = unused.at[slot].set(flat.astype(jnp.int32), mode="drop", unique_indices=True)
-    return scratch, Rows(found, number[speaker].reshape(ids.shape), number[-1] + 1)
+    return Rows(found, number[speaker].reshape(ids.shape), number[-1] + 1)

@@ -9,7 +9,7 @@ from mtl.sweep.plan import Group, Plan, Run, make_plan
 from mtl.sweep.provenance import provenance
 from mtl.sweep.stop import StopRequest
 from mtl.sweep.store import write_results
-from mtl.sweep.watch import end_with_watcher, is_watched, leave, watch
+from mtl.sweep.watch import end_with_watcher, is_watched, leave, watch, watch_all
 
 __all__ = [
     "ALONE",
@@ -34,6 +34,7 @@ __all__ = [
     "stored_config",
     "study_config",
     "watch",
+    "watch_all",
     "write_config",
     "write_results",
 ]

@@ -39,7 +39,8 @@ def run_plan(
       plan: the study.
       workdir: its folder.
       stop_requested: asked after every compiled call; true ends the study with a checkpoint.
-      hosts: the processes among which the groups are dealt out; process 0 writes the result files.
+      hosts: the processes among which the groups are dealt out, or which train each of them together; process
+        0 writes the result files.
 
     Returns:
       One line per run that failed; of several processes only the first has any.
@@ -87,9 +88,10 @@ def run_plan(
                 begin=beginning(plan, group),
                 on_input=waited.append,
             )
-            for found in waited:
-                save_input(workdir, group, found)
-            save_group(workdir, plan, group, results)
+            if first or not hosts.together:
+                for found in waited:
+                    save_input(workdir, group, found)
+                save_group(workdir, plan, group, results)
             runs_done += len(group.runs)
             progress.label(f"{runs_done}/{runs_in_all} runs, {name}")
             if first and time.monotonic() > due:

@@ -76,8 +76,7 @@ def _measure(programs: Programs, group: Group, compiled: Compiled) -> tuple[floa
         looks.append(time.monotonic() - start)
     budget = group.budget
     seconds = calls[1] * budget.steps / budget.steps_per_call + looks[1] * budget.steps / budget.eval_every
-    # Runs are shared out among the devices; the data are on every one.
-    own = sum(x.nbytes for x in jax.tree.leaves(params)) // layout.mesh.size
+    own = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(params))
     common = sum(x.nbytes for x in jax.tree.leaves((data.evals, data.probe)))
     analysis = train.advance.memory_analysis()
     used = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes

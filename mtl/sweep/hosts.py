@@ -3,6 +3,9 @@
 A process trains its groups on its own devices, and no run ever talks to another. So the processes share the
 coordination service of `jax.distributed` (who is there, a list, a barrier, whether somebody has died) and the
 workdir, and no devices: a process may have any number of them, of any kind.
+
+Processes that are `together` join their devices too: each of them trains all groups, and every run has
+devices of all of them.
 """
 
 import json
@@ -33,30 +36,37 @@ class Hosts(NamedTuple):
     Attributes:
       this: which one this is, from 0; process 0 writes the config, the results and the report.
       number: how many there are.
+      together: whether every run is trained by all of them.
     """
 
     this: int
     number: int
+    together: bool = False
 
 
 ALONE = Hosts(0, 1)
 
 
-def check_hosts(coordinator: str | None, number: int | None, this: int | None) -> Hosts:
-    """Checks the three flags that make a process one of several.
+def check_hosts(
+    coordinator: str | None, number: int | None, this: int | None, together: bool = False
+) -> Hosts:
+    """Checks the flags that make a process one of several.
 
     Args:
       coordinator: `host:port` at which process 0 can be reached by all; None for a study of one process.
       number: how many processes.
       this: which of them this is, from 0.
+      together: whether they train every run together.
 
     Returns:
-      The processes; `ALONE` where none of the three is given.
+      The processes; `ALONE` where none of the first three is given.
 
     Raises:
       InputError: some are given but not all, or a value makes no sense.
     """
     if coordinator is None and number is None and this is None:
+        if together:
+            raise InputError("--together is for several processes: give --coordinator too, or --processes")
         return ALONE
     if coordinator is None or number is None or this is None:
         raise InputError("--coordinator, --num_processes, --process_id go together: give all or none")
@@ -67,7 +77,7 @@ def check_hosts(coordinator: str | None, number: int | None, this: int | None) -
         raise InputError(f"--num_processes is {number}, expected at least 1")
     if not 0 <= this < number:
         raise InputError(f"--process_id is {this}, expected 0 … {number - 1}, each for one process")
-    return Hosts(this, number)
+    return Hosts(this, number, together)
 
 
 def join(coordinator: str, hosts: Hosts) -> None:
@@ -77,8 +87,10 @@ def join(coordinator: str, hosts: Hosts) -> None:
       coordinator: `host:port` of process 0.
       hosts: who this is.
     """
-    # With its backend made before it joins, a process keeps its devices to itself.
-    jax.local_devices()
+    if hosts.together:
+        jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    else:
+        jax.local_devices()  # with its backend made before it joins, a process keeps its devices to itself
     global_state.initialize(
         coordinator,
         hosts.number,
@@ -88,6 +100,8 @@ def join(coordinator: str, hosts: Hosts) -> None:
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         shutdown_timeout_seconds=HEARTBEAT_SECONDS,
     )
+    if hosts.together:
+        jax.devices()  # joining devices is a meeting too, with a timeout of minutes
 
 
 def meet(hosts: Hosts, name: str) -> None:
@@ -102,7 +116,7 @@ def meet(hosts: Hosts, name: str) -> None:
 
 
 def deal(hosts: Hosts, names: Sequence[str], what: str) -> list[str]:
-    """Deals a list out: process i of n gets every n-th entry, from the i-th on.
+    """Deals a list out: process i of n gets every n-th entry, from the i-th on; all, if they are together.
 
     Args:
       hosts: the processes.
@@ -117,7 +131,7 @@ def deal(hosts: Hosts, names: Sequence[str], what: str) -> list[str]:
     if hosts.this == 0:
         _client().key_value_set(what, json.dumps(names))
     found = json.loads(_client().blocking_key_value_get(what, WAIT_MS))
-    return found[hosts.this :: hosts.number]
+    return found if hosts.together else found[hosts.this :: hosts.number]
 
 
 def leave(hosts: Hosts) -> None:

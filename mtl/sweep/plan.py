@@ -17,6 +17,7 @@ from mtl.models import (
     PRESETS,
     MultiTaskModel,
     build_model,
+    fused_table,
     initial_variables,
     model_arguments,
     zero_perturbations,
@@ -26,7 +27,7 @@ from mtl.sweep.grid import grid
 from mtl.sweep.sources import Load, Source, load_sources, loader
 from mtl.sweep.start import start_from
 from mtl.tasks import Task
-from mtl.train import Budget, TrainSettings, budget, part_mask, train_settings
+from mtl.train import DEVICE_KEYS, Budget, TrainSettings, budget, layout_of, part_mask, train_settings
 from mtl.transfers import Independent
 from mtl.types import PyTree
 
@@ -150,10 +151,13 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
     for _, s in settings:
         train_settings(s._asdict(), schema.tasks)
         _check_optimizers(s.optimizers, specs)
+        layout_of(1, s)
     for _, spec in specs:
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)
     pairs = _pairs(models, specs)
+    for _, s in settings:
+        _check_tables(models, s)
     _check_taps(models, specs, pairs, sample[0].splits["train"])
     entries: list[tuple[int, Run, Budget]] = []
     for (values, s), (m, w) in itertools.product(settings, pairs):
@@ -348,6 +352,18 @@ def _check_taps(
             raise InputError(f"{name} x {specs[w][0]}: {e}") from None
 
 
+def _check_tables(models: Sequence[tuple], settings: TrainSettings) -> None:
+    """Refuses tables that cannot be divided evenly."""
+    for name, _, model in models:
+        table = fused_table(model)
+        if table is not None and table.num_rows % settings.table_shards:
+            raise InputError(
+                f"{name}: its table of embeddings has {table.num_rows} rows in all, which "
+                f"train.table_shards={settings.table_shards} does not divide; choose a divisor, or make the "
+                "vocabulary of a column larger"
+            )
+
+
 def _shares_nothing(model: MultiTaskModel) -> bool:
     alone = isinstance(model.extractor, SingleTask) and isinstance(model.transfer, Independent)
     return alone and model.side_tower is None
@@ -381,7 +397,9 @@ def _identifier(models: Sequence[tuple], specs: Sequence[tuple], model: int, run
     name = models[model][0]
     used = dict.fromkeys(run.weighting for run in runs)
     labels = [BASELINE_WEIGHTING if w is None else specs[w][0] for w in used]
-    told = repr((name, [(r.hparams, r.seed, r.weighting, r.settings, r.source) for r in runs], labels))
+    anywhere = {key: TrainSettings._field_defaults[key] for key in DEVICE_KEYS}
+    each = [(r.hparams, r.seed, r.weighting, r.settings._replace(**anywhere), r.source) for r in runs]
+    told = repr((name, each, labels))
     digest = hashlib.sha256(told.encode()).hexdigest()[:8]
     return re.sub(r"[^A-Za-z0-9_.]+", "-", f"{name}-{labels[0]}")[:60].strip("-") + f"-{digest}"
 

@@ -29,8 +29,9 @@ from mtl.train import (
     chain,
     find_ownership,
     group_data,
-    layout_for,
+    layout_of,
     model_program,
+    one_run,
     part_mask,
     shapes_on,
     sparse_rows,
@@ -70,7 +71,7 @@ class Programs:
     def data(self, group: Group) -> GroupData:
         """Returns a group's data on its devices; only that of the last group is kept."""
         size = group.runs[0].settings.eval_batch_size
-        layout = layout_for(len(group.runs))
+        layout = layout_of(len(group.runs), group.runs[0].settings)
         key = (group.sources, size, layout)
         if self._data is None or self._data[0] != key:
             self._data = None  # the last one's memory is free before the next is loaded
@@ -97,11 +98,11 @@ class Programs:
 
     def compile(self, group: Group) -> Compiled:
         """Returns a group's compiled functions, of which groups with the same program share one."""
-        layout = layout_for(len(group.runs))
+        layout = layout_of(len(group.runs), group.runs[0].settings)
         stack = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, self.stack(group)))
         runs, first = layout.padded(len(group.runs)), group.runs[0]
         stack = jax.tree.map(lambda x: jax.ShapeDtypeStruct((runs, *x.shape[1:]), x.dtype), stack)
-        stack = shapes_on(stack, layout.by_run)
+        stack = shapes_on(stack, layout)
         specs = [spec_of(self.plan, weighting) for weighting in group.branches]
         fixed = tuple(map(structure, specs)), train_structure(first.settings)
         read = len(streams(group)) if self._streams(group) else 0
@@ -206,10 +207,12 @@ class Programs:
             for k, v in held.items()
         }
         row = {k: jax.ShapeDtypeStruct((1, *v.shape[2:]), v.dtype) for k, v in columns.items()}
-        variables = shapes_on(jax.eval_shape(model.init, stack.seeds, row), layout.by_run)
-        state = shapes_on(jax.eval_shape(program.start, variables, stack), layout.by_run)
+        variables = jax.eval_shape(model.init, stack.seeds, row)
+        variables = shapes_on(variables, layout, model.rows(one_run(variables)))
+        state = jax.eval_shape(program.start, variables, stack)
+        state = shapes_on(state, layout, program.rows(one_run(state), one_run(stack.numbers)))
         lowered = program.advance.lower(state, stack, columns, np.int32(0))
-        return TrainProgram(program.start, lowered.compile())
+        return program._replace(advance=lowered.compile())
 
     def _streams(self, group: Group) -> bool:
         """Whether the group's training rows stream from disk."""

@@ -1,4 +1,9 @@
-"""Checkpoints of a group with Orbax: atomic, the last state and the best parameters."""
+"""Checkpoints of a group with Orbax: atomic, the last state and the best parameters.
+
+A process that is alone saves host arrays, without the runs that only fill the devices. Processes that train
+together each write and read what lies on their own devices, a table's rows among it, so that none ever holds
+the whole. The files are the same: either kind is restored on any number of devices and processes.
+"""
 
 import errno
 import os
@@ -7,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from mtl.errors import InputError
@@ -21,7 +27,7 @@ class Snapshot(NamedTuple):
     """Everything a group needs to go on as if nothing had happened.
 
     Attributes:
-      state: the stacked training state.
+      state: the stacked training state, host arrays or arrays that several processes hold.
       best: the stacked parameters and running statistics with the best validation value.
       log: JSON-serialisable record of the host: steps done, best values, curves.
     """
@@ -68,10 +74,11 @@ def restore(folder: Path, like: Snapshot) -> Snapshot | None:
 
     Args:
       folder: the group's folder.
-      like: a snapshot with the structure, shapes and dtypes of the saved one.
+      like: a snapshot with the structure, shapes and dtypes of the saved one; what several processes hold
+        is restored to where it lies.
 
     Returns:
-      The snapshot; None when there is no complete checkpoint.
+      The snapshot, otherwise of host arrays; None when there is no complete checkpoint.
 
     Raises:
       InputError: a checkpoint is there but cannot be read.
@@ -82,10 +89,9 @@ def restore(folder: Path, like: Snapshot) -> Snapshot | None:
         step = manager.latest_step()
         if step is None:
             return None
-        shapes = jax.eval_shape(lambda: (like.state, like.best))
         items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(shapes[0]),
-            best=ocp.args.StandardRestore(shapes[1]),
+            state=ocp.args.StandardRestore(jax.tree.map(_target, like.state)),
+            best=ocp.args.StandardRestore(jax.tree.map(_target, like.best)),
             log=ocp.args.JsonRestore(),
         )
         try:
@@ -113,11 +119,24 @@ def read_best(folder: Path) -> PyTree:
     """
     try:
         with _manager(folder) as manager:
-            items = ocp.args.Composite(best=ocp.args.StandardRestore())
-            return jax.device_get(manager.restore(manager.latest_step(), args=items)["best"])
+            step = manager.latest_step()
+            shapes = manager.item_metadata(step)["best"]
+            items = ocp.args.Composite(best=ocp.args.StandardRestore(jax.tree.map(_on_host, shapes)))
+            return manager.restore(step, args=items)["best"]
     except Exception as e:
         reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
         raise InputError(f"checkpoint {folder} cannot be read ({reason}); train its study again") from e
+
+
+def _target(x: Any) -> Any:
+    """What tells Orbax where to restore an array."""
+    if isinstance(x, jax.Array) and not x.is_fully_addressable:
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
+    return _on_host(x)
+
+
+def _on_host(x: Any) -> np.ndarray:
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)  # of any size, it takes no memory
 
 
 def _manager(folder: Path) -> ocp.CheckpointManager:

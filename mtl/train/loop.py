@@ -17,7 +17,7 @@ from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate
 from mtl.train.feed import Feed, InputTime
-from mtl.train.layout import Layout, put_by_run
+from mtl.train.layout import Layout, agreed, on_host, put, put_by_run
 from mtl.train.program import ModelProgram, Stack, TrainProgram, blocks, join, keep_best
 from mtl.train.settings import Budget, TrainSettings
 from mtl.train.step import TrainState
@@ -116,13 +116,13 @@ def group_data(
         for split, columns in held.items()
     }
     return GroupData(
-        train=jax.device_put(columns("train", 1 if streams else None), layout.everywhere),
-        evals={split: jax.device_put(c, layout.everywhere) for split, (c, _) in cut.items()},
+        train=put(columns("train", 1 if streams else None), layout.everywhere),
+        evals={split: put(c, layout.everywhere) for split, (c, _) in cut.items()},
         labels={s: c["labels"] for s, c in held.items()},
         masks={s: c.get("mask") for s, c in held.items()},
         truths={s: c.get("truth") for s, c in held.items()},
         sizes={split: size for split, (_, size) in cut.items()},
-        probe=jax.device_put(probe, layout.everywhere),
+        probe=put(probe, layout.everywhere),
     )
 
 
@@ -138,9 +138,7 @@ def load_call(data: GroupData, layout: Layout, budget: Budget) -> Callable[[int]
     if read is None:
         return lambda start: data.train
     # Waited for here, so that a slow transfer counts as input and holds up no computation.
-    return lambda start: jax.block_until_ready(
-        jax.device_put(read(start, budget.steps_per_call), layout.everywhere)
-    )
+    return lambda start: jax.block_until_ready(put(read(start, budget.steps_per_call), layout.everywhere))
 
 
 def train_group(
@@ -196,17 +194,18 @@ def train_group(
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
     variables = model.init(stack.seeds, {k: v[0, :1] for k, v in data.train.items()})
     if begin is not None:
-        mine = jax.tree.map(lambda x: x[:num_runs], jax.device_get(variables))
-        variables = put_by_run(begin(mine), layout)
+        mine = jax.tree.map(lambda x: x[:num_runs], on_host(variables))
+        variables = put_by_run(begin(mine), layout, variables)
     state = train.start(variables, stack)
     log = _empty_log(num_runs)
     saved = None
     if folder is not None:
-        saved = checkpoint.restore(folder / "last", _snapshot(state, variables, log, num_runs))
+        saved = checkpoint.restore(folder / "last", _like(state, variables, log, num_runs))
     if saved is None:
         best = jax.tree.map(jnp.copy, variables)  # the state is donated, its parameters must not be
     else:
-        state, best = put_by_run(saved.state, layout), put_by_run(saved.best, layout)
+        state = put_by_run(saved.state, layout, state)
+        best = put_by_run(saved.best, layout, variables)
         log |= saved.log  # one of an older version has no entry for what was added since
     if progress is not None:
         progress.advance(log["step"] * num_runs)
@@ -220,21 +219,21 @@ def train_group(
             start = log["step"]
             state, metrics = train.advance(state, stack, feed.take(), np.int32(start))
             log["step"] = start + budget.steps_per_call
-            metrics = jax.device_get(metrics)
+            metrics = on_host(metrics)
             _check_rows(int(metrics.rows.max()), settings)
             _record_train(log, tasks, start, budget.steps_per_call, metrics, settings)
             if log["step"] % budget.eval_every == 0 or log["step"] >= budget.steps:
                 found = _outputs(model, data, "val", state.variables, stack)
                 better = _record_val(log, tasks, data, runs.source, found, settings)
                 better += [False] * (layout.padded(num_runs) - num_runs)
-                best = keep_best(jax.device_put(np.asarray(better), layout.by_run), best, state.variables)
+                best = keep_best(put(np.asarray(better), layout.by_run), best, state.variables)
                 if prune is not None:
                     pruned = prune(log["step"], _values(log, tasks, settings))
                     log["pruned"] = [a or b for a, b in zip(log["pruned"], pruned, strict=True)]
             if progress is not None:
                 progress.advance(budget.steps_per_call * num_runs)
-            stopping = stop_requested()
             due = time.monotonic() - saved_at >= settings.checkpoint_seconds
+            stopping, due = agreed(stop_requested(), due)
             if folder is not None and (stopping or due):
                 checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
                 saved_at = time.monotonic()
@@ -257,15 +256,28 @@ def _outputs(
     model: ModelProgram, data: GroupData, split: str, variables: PyTree, stack: Stack
 ) -> tuple[np.ndarray, Gates]:
     """What the runs say of a split, and diagnostics of their gates on its first rows."""
-    outputs = model.predict(variables, stack.source, data.evals[split])
-    gates = jax.device_get(model.diagnose(variables, stack.source, data.probe[split]))
+    outputs = on_host(model.predict(variables, stack.source, data.evals[split]))
+    gates = on_host(model.diagnose(variables, stack.source, data.probe[split]))
     return join(outputs, data.sizes[split]), gates
 
 
 def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:
-    """The group on the host, without the runs that only fill the devices."""
-    state, best = jax.tree.map(lambda x: x[:num_runs], jax.device_get((state, best)))
-    return Snapshot(state, best, log)
+    """The group on the host, without runs that only fill the devices; what processes share stays there."""
+
+    def held(x):
+        return np.asarray(x)[:num_runs] if x.is_fully_addressable else x
+
+    return Snapshot(jax.tree.map(held, state), jax.tree.map(held, best), log)
+
+
+def _like(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:
+    """The shapes of such a snapshot."""
+
+    def shape(x):
+        there = jax.ShapeDtypeStruct((num_runs, *x.shape[1:]), x.dtype)
+        return there if x.is_fully_addressable else x
+
+    return Snapshot(jax.tree.map(shape, state), jax.tree.map(shape, best), log)
 
 
 def _check_rows(distinct: int, settings: TrainSettings) -> None:

@@ -14,14 +14,14 @@ import numpy as np
 import optax
 
 from mtl.compilation import compile_quickly
-from mtl.embedding import empty_scratch
+from mtl.embedding import RowAxis, empty_scratch, row_axes
 from mtl.models import MultiTaskModel, gate_diagnostics, initial_variables
 from mtl.tasks import Task
 from mtl.train.layout import Layout, over_runs
 from mtl.train.order import rows_of_updates
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget
-from mtl.train.sparse import SparseRows, on_rows
+from mtl.train.sparse import TABLE, SparseRows, looked_up, on_rows, variable_rows
 from mtl.train.step import StepMetrics, TrainState, make_step
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import with_key
@@ -69,11 +69,13 @@ class ModelProgram(NamedTuple):
       init: `(seeds [S], rows) -> variables`, parameters and running statistics, stacked over the runs.
       predict: `(variables, source [S], blocks) -> outputs [S, blocks, T, B, K]`.
       diagnose: `(variables, source [S], rows) -> diagnostics of the gates`, stacked over the runs.
+      rows: `variables -> RowAxis` of every leaf, from the shapes of one run.
     """
 
     init: Callable[..., PyTree]
     predict: Callable[..., Array]
     diagnose: Callable[..., Any]
+    rows: Callable[..., PyTree]
 
 
 def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
@@ -90,15 +92,26 @@ def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
 
     def predict(variables, source, blocks):
         mine = jax.tree.map(lambda x: x[source], blocks)
-        return jax.lax.map(lambda rows: model.apply(variables, rows, train=False), mine)
+
+        def outputs(rows):
+            own, rows = looked_up(model, variables, layout.split(rows), layout)
+            return model.apply(own, rows, train=False)
+
+        return jax.lax.map(outputs, mine)
 
     def diagnose(variables, source, rows):
-        return gate_diagnostics(model, variables, jax.tree.map(lambda x: x[source], rows))
+        mine = jax.tree.map(lambda x: x[source], rows)
+        return gate_diagnostics(model, *looked_up(model, variables, mine, layout))
+
+    def rows_of(variables, *arguments):
+        del arguments
+        return variable_rows(model, variables)
 
     return ModelProgram(
-        init=over_runs(init, layout, 1, compiler_options=compile_quickly()),
+        init=over_runs(init, layout, 1, rows_of, compiler_options=compile_quickly()),
         predict=over_runs(predict, layout, 2),
         diagnose=over_runs(diagnose, layout, 2),
+        rows=rows_of,
     )
 
 
@@ -111,10 +124,13 @@ class TrainProgram(NamedTuple):
         leaves `[sets, N, …]`, `done` is the number of steps done; the state is donated. Step k
         takes its batch from the permutation of epoch k // steps_per_epoch, a pure function of (seed, epoch).
         Where the data stream, `columns` are the rows of these K steps alone, `[streams, K·B, …]`, in order.
+      rows: `(state, numbers) -> RowAxis` of every leaf of the state, from the shapes of one run; None if
+        steps are dense.
     """
 
     start: Callable[..., TrainState]
     advance: Any
+    rows: Callable[..., PyTree | None]
 
 
 def train_program(
@@ -168,6 +184,7 @@ def train_program(
         if run.stream is None:
             which = run.source
             rows = rows_of_updates(run.seeds, updates, per_epoch, batch_size * budget.batches, num_rows)
+            rows = layout.whole(rows)  # its loop need not wait for other devices
         else:
             which, rows = run.stream, jnp.arange(num_rows).reshape(length, -1)
 
@@ -177,13 +194,13 @@ def train_program(
             def fresh(params: PyTree) -> TrainState:
                 return TrainState(params, optimizer.init(params), state.stats)
 
-            step = on_rows(own, fresh, state.params, sparse)
+            step = on_rows(own, fresh, state.params, sparse, layout)
             carry = state, empty_scratch(sparse.table.num_rows)
 
         def body(carry: Any, update: tuple[Array, Array]) -> tuple[Any, StepMetrics]:
             k, mine = update
             batch, *others = (
-                {name: column[which, part] for name, column in columns.items()}
+                layout.split({name: column[which, part] for name, column in columns.items()})
                 for part in mine.reshape(budget.batches, batch_size)
             )
             return step(carry, batch, stream_key(run.seeds, "dropout", k), *others)
@@ -199,9 +216,27 @@ def train_program(
             rows=jnp.max(metrics.rows),
         )
 
+    def rows_of(state: TrainState, numbers: PyTree) -> PyTree | None:
+        if sparse is None:
+            return None
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), numbers)
+
+        def fresh(params: PyTree) -> TrainState:
+            return TrainState(params, make_optimizer(zeros).init(params), state.stats)
+
+        return row_axes(fresh, state.params, {TABLE: "/".join(sparse.table.path)})
+
+    def rows_after(result: Any, state: TrainState, run: Stack, *arguments: Any) -> PyTree | None:
+        found = rows_of(state, run.numbers)
+        return found and (found, jax.tree.map(lambda _: RowAxis(), result[1]))
+
     return TrainProgram(
-        start=over_runs(start, layout, 2, compiler_options=compile_quickly()),
-        advance=over_runs(advance, layout, 2, donate_argnums=0),
+        start=over_runs(
+            *(start, layout, 2, lambda state, _, run: rows_of(state, run.numbers)),
+            compiler_options=compile_quickly(),
+        ),
+        advance=over_runs(advance, layout, 2, rows_after, donate_argnums=0),
+        rows=rows_of,
     )
 
 

@@ -52,6 +52,10 @@ class TrainSettings(NamedTuple):
       checkpoint_seconds: shortest time between checkpoints of a group.
       group_runs: most runs in a group.
       group_gib: most memory, in GiB, for the stacked state of a group and the data sets that are its own.
+      data_parallel: over how many devices the batch of a run is divided, times `table_shards`; 0 takes all
+        there are. Both say on what a run is computed: results agree up to rounding.
+      table_shards: over how many devices the rows of the embedding table are divided, with their moments;
+        for `sparse_rows` only.
       share_programs: whether different weightings that read the same of the losses train as one program. It
         saves compilations; results agree up to rounding. On accelerators every run then pays for all of them.
     """
@@ -80,7 +84,13 @@ class TrainSettings(NamedTuple):
     checkpoint_seconds: float = 15.0
     group_runs: int = 64
     group_gib: float = 2.0
+    data_parallel: int = 1
+    table_shards: int = 1
     share_programs: bool = False
+
+
+DEVICE_KEYS = ("data_parallel", "table_shards")
+"""Keys that say on what a run is computed: it can be continued with others."""
 
 
 def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = None) -> TrainSettings:
@@ -117,6 +127,8 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         ("checkpoint_seconds", 0),
         ("group_runs", 1),
         ("group_gib", 0),
+        ("data_parallel", 0),
+        ("table_shards", 1),
     ):
         value = getattr(settings, key)
         if not value >= least:
@@ -137,6 +149,10 @@ def train_settings(config: Mapping[str, Any], tasks: Sequence[Task] | None = Non
         raise InputError(
             f"train.weight_decay is {settings.weight_decay!r}, which only train.optimizer='adamw' uses; "
             f"the optimiser is {settings.optimizer!r}"
+        )
+    if settings.table_shards > 1 and not settings.sparse_rows:
+        raise InputError(
+            f"train.table_shards is {settings.table_shards!r}, which only train.sparse_rows=True uses"
         )
     if settings.sparse_capacity and not settings.sparse_rows:
         raise InputError(

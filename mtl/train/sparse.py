@@ -5,14 +5,27 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from mtl.embedding import gather_rows, row_axes, scatter_rows, unique_rows
+from mtl.embedding import (
+    Rows,
+    gather_rows,
+    gather_sharded_rows,
+    row_axes,
+    scatter_rows,
+    scatter_sharded_rows,
+    unique_rows,
+    unique_sharded_rows,
+)
 from mtl.models import FusedTable, MultiTaskModel, fused_table
+from mtl.train.layout import Layout
 from mtl.train.settings import TrainSettings
 from mtl.train.step import StepMetrics, TrainState
 from mtl.types import Array, Batch, PyTree
 
 TABLE = "encoder"
 """The name of a model's one table."""
+
+_WHOLE: Any = (unique_rows, gather_rows, scatter_rows)
+_DIVIDED: Any = (unique_sharded_rows, gather_sharded_rows, scatter_sharded_rows)
 
 
 class SparseRows(NamedTuple):
@@ -51,6 +64,7 @@ def on_rows(
     make_state: Callable[[PyTree], TrainState],
     params: PyTree,
     sparse: SparseRows,
+    layout: Layout | None = None,
 ) -> Callable[..., tuple[tuple[TrainState, Array], StepMetrics]]:
     """Turns a step on whole states into one that works on the batch's rows and puts them back.
 
@@ -59,6 +73,7 @@ def on_rows(
       make_state: from parameters to a state, of which only shapes are read.
       params: the parameters, of which only shapes are read.
       sparse: table and capacity.
+      layout: where the run is, which may have several devices; None: on one.
 
     Returns:
       `((state, scratch), batch, key, *others) -> ((state, scratch), metrics)`, with `scratch` from
@@ -66,17 +81,61 @@ def on_rows(
     """
     table = sparse.table
     axes = row_axes(make_state, params, {TABLE: "/".join(table.path)})
+    axis = [layout.table_axis] if layout is not None and layout.table_axis else []
+    unique, gather, scatter = _DIVIDED if axis else _WHOLE
 
     def sparse_step(carry: tuple[TrainState, Array], batch: Batch, key: Array, *others: Batch):
         state, scratch = carry
         ids = jnp.stack([table.rows(each["ids"]) for each in (batch, *others)])
-        scratch, rows = unique_rows(scratch, ids, sparse.capacity)
+        if layout is not None:
+            ids = layout.whole(ids)  # else the devices would each find some, and add up whole tables
+        scratch, rows = unique(scratch, ids, sparse.capacity, *axis)
         batches: list[Any] = [
-            {**each, "positions": positions}
+            {**each, "positions": positions if layout is None else layout.split(positions)}
             for each, positions in zip((batch, *others), rows.positions, strict=True)
         ]
-        small, metrics = step(gather_rows(state, axes, {TABLE: rows}), batches[0], key, *batches[1:])
-        state = scatter_rows(state, small, axes, {TABLE: rows})
+        small, metrics = step(gather(state, axes, {TABLE: rows}, *axis), batches[0], key, *batches[1:])
+        if layout is not None:
+            small = layout.whole(small)
+        state = scatter(state, small, axes, {TABLE: rows}, *axis)
         return (state, scratch), metrics._replace(rows=rows.distinct)
 
     return sparse_step
+
+
+def variable_rows(model: MultiTaskModel, variables: PyTree) -> PyTree:
+    """Which variables have a table's rows.
+
+    Args:
+      model: the model.
+      variables: its parameters and running statistics by collection, or their shapes.
+
+    Returns:
+      A `RowAxis` for every leaf.
+    """
+    table = fused_table(model)
+    tables = {} if table is None else {TABLE: "/".join(("params", *table.path))}
+    return row_axes(lambda variables: variables, variables, tables)
+
+
+def looked_up(model: MultiTaskModel, variables: PyTree, batch: Batch, layout: Layout) -> tuple[PyTree, Batch]:
+    """Variables and batch as a model takes them where the rows of its table are divided.
+
+    Args:
+      model: the model.
+      variables: of one run.
+      batch: rows of data with `ids [B, C]`.
+      layout: where the run is.
+
+    Returns:
+      The same; with a divided table the rows that the batch looks up in place of the table, and `positions`.
+    """
+    table = fused_table(model)
+    if not layout.table_axis or table is None:
+        return variables, batch
+    ids = layout.whole(table.rows(batch["ids"]))
+    inside = (ids >= 0) & (ids < table.num_rows)  # others give NaN, as they do in a whole table
+    positions = jnp.where(inside, jnp.arange(ids.size, dtype=jnp.int32).reshape(ids.shape), ids.size)
+    rows = {TABLE: Rows(ids.reshape(-1), positions, jnp.int32(ids.size))}
+    small = gather_sharded_rows(variables, variable_rows(model, variables), rows, layout.table_axis)
+    return small, {**batch, "positions": layout.split(positions)}

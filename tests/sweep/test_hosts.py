@@ -12,13 +12,20 @@ import pytest
 from mtl.errors import InputError
 from mtl.sweep.engine import wait_for_files
 from mtl.sweep.hosts import ALONE, check_hosts, deal, leave, meet
-from mtl.sweep.watch import WATCHED, watch
+from mtl.sweep.watch import WATCHED, watch, watch_all
 
 
 def test_three_flags_make_a_process_one_of_several():
     hosts = check_hosts("10.0.0.1:1234", 4, 3)
     assert (hosts.this, hosts.number) == (3, 4)
     assert check_hosts(None, None, None) == ALONE
+
+
+def test_processes_may_train_together():
+    assert check_hosts("h:1", 4, 3, together=True).together
+    assert not check_hosts("h:1", 4, 3).together
+    with pytest.raises(InputError, match="--together is for several processes: give --coordinator too"):
+        check_hosts(None, None, None, together=True)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +76,14 @@ def test_groups_are_dealt_out_by_the_list_of_the_first(monkeypatch):
     assert (first, second) == (["a", "c", "e"], ["b", "d"])
 
 
+def test_processes_that_train_together_all_get_all(monkeypatch):
+    service = Service()
+    monkeypatch.setattr("mtl.sweep.hosts._client", lambda: service)
+    first = deal(check_hosts("h:1", 2, 0, together=True), ["a", "b"], "groups")
+    second = deal(check_hosts("h:1", 2, 1, together=True), ["a"], "groups")  # its list is out of date
+    assert first == second == ["a", "b"]
+
+
 def test_results_of_others_that_stay_out_of_sight_stop_the_study(tmp_path, monkeypatch):
     monkeypatch.setattr("mtl.sweep.engine.SIGHT_SECONDS", 0.0)
     plan = SimpleNamespace(groups=[SimpleNamespace(id="here"), SimpleNamespace(id="there")])
@@ -104,6 +119,27 @@ def _signals():
 )
 def test_the_watcher_tells_how_it_ended(command, code):
     assert watch(["-c", command]) == code
+
+
+def test_when_one_fails_the_others_end():
+    started = time.monotonic()
+    wait = "import time; time.sleep(120)"
+    failed = watch_all([["-c", wait], ["-c", "raise SystemExit(7)"], ["-c", wait]])
+    assert failed == (1, 7)
+    assert time.monotonic() - started < 60
+    assert watch_all([["-c", wait], ["-c", "import os; os.kill(os.getpid(), 9)"]]) == (1, -signal.SIGKILL)
+
+
+def test_when_one_stops_the_others_may_stop_too(tmp_path):
+    told = tmp_path / "stopped"
+    slow = f"import pathlib, time; time.sleep(1); pathlib.Path({str(told)!r}).touch(); raise SystemExit(3)"
+    assert watch_all([["-c", "raise SystemExit(3)"], ["-c", slow]]) == (0, 3)
+    assert told.exists()
+
+
+def test_all_do_well_and_the_first_is_heard(capfd):
+    assert watch_all([["-c", f"print({i})"] for i in range(3)]) == (0, 0)
+    assert capfd.readouterr().out == "0\n"
 
 
 WATCHER = """

@@ -19,6 +19,7 @@ from mtl.train import (
     chain,
     group_data,
     layout_for,
+    layout_of,
     model_program,
     train_group,
     train_program,
@@ -39,11 +40,11 @@ def dataset():
 
 
 @functools.cache
-def setup(num_runs, weighting="static"):
+def setup(num_runs, weighting="static", devices=1):
     model, tasks = build_model(SPEC, dataset().schema), dataset().schema.tasks
     steps = budget(SETTINGS, 96)
     built = weightings.build(weighting, kinds=[t.kind for t in tasks])
-    layout = layout_for(num_runs, jax.devices()[:1])
+    layout = layout_of(num_runs, SETTINGS._replace(data_parallel=devices), jax.devices()[:devices])
     train = train_program(
         model, tasks, lambda numbers: chain(built, SETTINGS, steps.steps), steps, SETTINGS.batch_size, layout,
         losses_after=weighting == "famo",
@@ -66,6 +67,20 @@ def fit(seeds, weighting="static", **options):
 @pytest.fixture(scope="module")
 def results():
     return fit((0, 1))
+
+
+@pytest.mark.slow
+def test_devices_that_share_a_batch_keep_the_statistics_of_all_of_it():
+    found = []
+    for devices in (1, 4):
+        layout, model, train, _ = setup(1, devices=devices)
+        runs = put_by_run(Stack(np.zeros(1, np.uint32), np.zeros(1, np.int32), {}), layout)
+        columns = jax.device_put(jax.device_get(data().train), layout.everywhere)
+        start = model.init(runs.seeds, {k: v[0, :1] for k, v in columns.items()})
+        state, _ = train.advance(train.start(start, runs), runs, columns, np.int32(0))
+        found.append(jax.device_get(state.stats))
+    assert jax.tree.leaves(found[0])
+    jax.tree.map(lambda one, many: np.testing.assert_allclose(many, one, rtol=1e-6, atol=1e-6), *found)
 
 
 def test_the_selected_steps_own_statistics_serve_its_test_split(results):
