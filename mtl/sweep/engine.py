@@ -11,8 +11,16 @@ from mtl.progress import Progress
 from mtl.sweep.hosts import ALONE, Hosts, deal, leave, meet
 from mtl.sweep.plan import Group, Plan, beginning, group_tasks, weighting_label
 from mtl.sweep.programs import Programs
-from mtl.sweep.store import clean, group_folder, load_group, save_group, save_input, write_results
-from mtl.train import InputTime, train_group
+from mtl.sweep.store import (
+    clean,
+    group_folder,
+    load_group,
+    save_group,
+    save_input,
+    save_memory,
+    write_results,
+)
+from mtl.train import InputTime, Memory, train_group
 
 COMPILERS = 2
 """Groups that are compiled at a time, ahead of the one that trains."""
@@ -75,6 +83,7 @@ def run_plan(
             for later in todo[i + COMPILERS : i + COMPILERS + 1]:
                 following.append(ahead.submit(programs.compile, later))
             waited: list[InputTime] = []
+            held: list[Memory] = []
             results = train_group(
                 *compiled,
                 group_tasks(plan, group),
@@ -87,10 +96,13 @@ def run_plan(
                 stop_requested=stop_requested,
                 begin=beginning(plan, group),
                 on_input=waited.append,
+                on_memory=held.append,
             )
             if first or not hosts.together:
                 for found in waited:
                     save_input(workdir, group, found)
+                for memory in held:
+                    save_memory(workdir, group, memory)
                 save_group(workdir, plan, group, results)
             runs_done += len(group.runs)
             progress.label(f"{runs_done}/{runs_in_all} runs, {name}")
@@ -103,6 +115,7 @@ def run_plan(
             progress.note(
                 f"{name}: {len(group.runs)} runs of {group.budget.steps} steps in {seconds:.1f} s, "
                 f"{examples / seconds:,.0f} examples/s"
+                + "".join(f", {memory.total / 2**20:,.1f} MiB per device" for memory in held)
                 + "".join(f", waited {found.wait_share:.1%} of the training for rows" for found in waited)
             )
     meet(hosts, "trained")

@@ -11,7 +11,7 @@ from mtl.progress import Progress
 from mtl.sweep.engine import title
 from mtl.sweep.plan import Group, Plan
 from mtl.sweep.programs import Compiled, Programs
-from mtl.train import load_call
+from mtl.train import load_call, memory_of
 from mtl.train.layout import put_by_run
 
 
@@ -76,11 +76,7 @@ def _measure(programs: Programs, group: Group, compiled: Compiled) -> tuple[floa
         looks.append(time.monotonic() - start)
     budget = group.budget
     seconds = calls[1] * budget.steps / budget.steps_per_call + looks[1] * budget.steps / budget.eval_every
-    own = sum(x.addressable_shards[0].data.nbytes for x in jax.tree.leaves(params))
-    common = sum(x.nbytes for x in jax.tree.leaves((data.evals, data.probe)))
-    analysis = train.advance.memory_analysis()
-    used = analysis.argument_size_in_bytes + analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-    return seconds, used - analysis.alias_size_in_bytes + own + common
+    return seconds, memory_of(state, params, columns, (data.evals, data.probe), train.advance).total
 
 
 def describe(plan: Plan) -> Iterator[str]:

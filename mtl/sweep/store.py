@@ -13,7 +13,7 @@ import numpy as np
 from mtl.errors import InputError
 from mtl.files import RESULT_COLUMNS, to_json, write_atomic
 from mtl.sweep.plan import Group, Plan, weighting_label
-from mtl.train import InputTime, RunResult
+from mtl.train import InputTime, Memory, RunResult
 
 RUN_KEYS = {"key", "step", "metrics", "curves", "failed"}
 
@@ -53,6 +53,12 @@ def save_input(workdir: Path, group: Group, found: InputTime) -> None:
         "examples_per_second": found.examples_per_second,
     }
     write_atomic(group_folder(workdir, group) / "input.json", to_json(told, indent=1) + "\n")
+
+
+def save_memory(workdir: Path, group: Group, found: Memory) -> None:
+    """Writes a group's `memory.json`: the bytes that its training held on a device, by purpose."""
+    told = {"runs": len(group.runs), **found._asdict(), "total": found.total}
+    write_atomic(group_folder(workdir, group) / "memory.json", to_json(told, indent=1) + "\n")
 
 
 def load_group(workdir: Path, group: Group) -> dict[str, Any] | None:

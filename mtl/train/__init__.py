@@ -4,6 +4,7 @@ from mtl.train.checkpoint import read_best
 from mtl.train.feed import Feed, InputTime
 from mtl.train.layout import Layout, layout_for, layout_of, one_device_per_core, one_run, shapes_on
 from mtl.train.loop import GroupData, Read, RunResult, Stopped, group_data, load_call, train_group
+from mtl.train.memory import Memory, memory_of
 from mtl.train.optimizer import Scope, chain
 from mtl.train.program import ModelProgram, Stack, TrainProgram, model_program, train_program
 from mtl.train.random import stream_key
@@ -19,6 +20,7 @@ __all__ = [
     "GroupData",
     "InputTime",
     "Layout",
+    "Memory",
     "ModelProgram",
     "Read",
     "RunResult",
@@ -40,6 +42,7 @@ __all__ = [
     "load_call",
     "make_loss_fn",
     "make_step",
+    "memory_of",
     "model_program",
     "on_rows",
     "one_device_per_core",

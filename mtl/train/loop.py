@@ -18,6 +18,7 @@ from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate
 from mtl.train.feed import Feed, InputTime
 from mtl.train.layout import Layout, agreed, on_host, put, put_by_run
+from mtl.train.memory import Memory, memory_of
 from mtl.train.program import ModelProgram, Stack, TrainProgram, blocks, join, keep_best
 from mtl.train.settings import Budget, TrainSettings
 from mtl.train.step import TrainState
@@ -157,6 +158,7 @@ def train_group(
     prune: Callable[[int, list[float | None]], Sequence[bool]] | None = None,
     begin: Callable[[PyTree], PyTree] | None = None,
     on_input: Callable[[InputTime], None] = lambda found: None,
+    on_memory: Callable[[Memory], None] = lambda found: None,
 ) -> list[RunResult]:
     """Trains the runs of a group as one program and evaluates each at its own best step.
 
@@ -181,6 +183,7 @@ def train_group(
         is continued, so its answers must not depend on the moment.
       begin: replaces parts of the initial variables `[S, …]`, on the host; None starts from them as they are.
       on_input: told after training how long it waited for its rows, where they stream from disk.
+      on_memory: told after training what it held on a device.
 
     Returns:
       One result per run, in their order.
@@ -212,12 +215,14 @@ def train_group(
 
     # ---- train ------------------------------------------------------------------------------------
     saved_at = time.monotonic()
+    columns = None
     starts = range(log["step"], budget.steps, budget.steps_per_call)
     depth = settings.prefetch if data.read is not None else 0
     with Feed(load_call(data, layout, budget), starts, depth) as feed:
         while log["step"] < budget.steps and not all(_over(log, settings)):
             start = log["step"]
-            state, metrics = train.advance(state, stack, feed.take(), np.int32(start))
+            columns = feed.take()
+            state, metrics = train.advance(state, stack, columns, np.int32(start))
             log["step"] = start + budget.steps_per_call
             metrics = on_host(metrics)
             _check_rows(int(metrics.rows.max()), settings)
@@ -242,6 +247,8 @@ def train_group(
         waited = feed.time(budget.steps_per_call * settings.batch_size * num_runs)
         if data.read is not None and waited is not None:
             on_input(waited)
+        if columns is not None:
+            on_memory(memory_of(state, best, columns, (data.evals, data.probe), train.advance))
     if progress is not None and log["step"] < budget.steps:
         progress.advance((budget.steps - log["step"]) * num_runs)
 
