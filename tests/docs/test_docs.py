@@ -24,7 +24,8 @@ EXTENDING = ROOT / "docs" / "extending.md"
 FILES = ROOT / "docs" / "files.md"
 DATA = ROOT / "docs" / "data.md"
 FUSION = ROOT / "docs" / "fusion.md"
-PAGES = (ROOT / "README.md", DATA, EXTENDING, FILES, FUSION)
+SCALE = ROOT / "docs" / "scale.md"
+PAGES = (ROOT / "README.md", DATA, EXTENDING, FILES, FUSION, SCALE)
 DICTS: tuple[dict[str, Any], ...] = (WEIGHTINGS, EXTRACTORS, ENCODERS, TRANSFERS, SIDE_TOWERS, DATASETS)
 
 
@@ -58,7 +59,7 @@ def _restored():
         signal.signal(number, handler)
 
 
-EXAMPLES = [*examples(EXTENDING), *examples(FUSION)]
+EXAMPLES = [*examples(EXTENDING), *examples(FUSION), *examples(SCALE)]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_files_page_names_every_file_of_a_study(workdir):
         assert plot.name in listed
     for group in (workdir / "checkpoints").iterdir():
         assert re.fullmatch(r"(single_task|mmoe)-static-[0-9a-f]{8}", group.name)
-        assert {path.name for path in group.iterdir()} == {"result.json", "last"}
+        assert {path.name for path in group.iterdir()} == {"result.json", "memory.json", "last"}
 
 
 def test_files_page_names_every_column_and_key(workdir):
