@@ -149,14 +149,15 @@ def seconds_per_step(case: Case) -> float:
     return (time.perf_counter() - start) / FLAGS.steps
 
 
-def in_turns(cases: dict[Any, Callable[[], float]], rest: float = 0.0) -> dict[Any, list[float]]:
-    """Times of every case, round after round, after a first one that warms up, with a rest before each."""
+def in_turns(cases: dict[Any, Callable[[], float]], unread: int = 0) -> dict[Any, list[float]]:
+    """Times of every case, round after round, after one that warms up and `unread` ones in every turn."""
     for case in cases.values():
         case()
     times: dict[Any, list[float]] = {name: [] for name in cases}
     for _ in range(FLAGS.rounds):
         for name, case in cases.items():
-            time.sleep(rest)
+            for _ in range(unread):
+                case()
             times[name].append(case())
     return times
 
@@ -297,7 +298,7 @@ def measure_torch() -> list[dict]:
                 differences.append(np.abs(np.array(found) - expected).max())
 
                 cases[way, weighting] = functools.partial(torch_seconds, step, ids, labels)
-        times = in_turns(cases, rest=0.3)  # OpenMP threads spin on for a while and take a core
+        times = in_turns(cases, unread=2)  # the other library's threads go on spinning for a while
         print(
             f"\nPyTorch {torch.__version__} at {rows:,} rows; first losses differ by {max(differences):.1e}"
         )
