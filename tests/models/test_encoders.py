@@ -124,6 +124,7 @@ def test_every_argument_of_an_encoder_can_be_set_and_has_a_default(encoder):
         "tower_dropout",
         "tower_features",
         "bottom_features",
+        "remat",
         "interaction",
         "interaction_features",
         "attention_features",

@@ -69,7 +69,14 @@ EXPERTS = {
     "tower_features": (3,),
     "embedding_dim": 2,
 }
-SPECS = {"plain": SMALL, "dropout": {**SMALL, "tower_dropout": 0.4}, "tap": EXPERTS, "cut": EXPERTS}
+WIDE = {**SMALL, "bottom_features": (64, 64)}
+SPECS = {
+    "plain": SMALL,
+    "wide": WIDE,
+    "dropout": {**SMALL, "tower_dropout": 0.4},
+    "tap": EXPERTS,
+    "cut": EXPERTS,
+}
 """Models by what is special: a weighting that reads a tap, backward passes that start at a cut."""
 
 
@@ -239,8 +246,10 @@ def test_devices_exchange_rows_of_the_batch_and_no_table(shards):
 
 
 def test_the_devices_of_a_run_divide_its_work():
+    """With layers wide enough that rows are most of the work: the order of rows is found on each device."""
+
     def flops(settings):
-        advance, _ = prepare(["ew"], settings._replace(batch_size=64))
+        advance, _ = prepare(["ew"], settings._replace(batch_size=64), kind="wide")
         return advance.cost_analysis()["flops"]
 
     assert flops(SPARSE._replace(data_parallel=DEVICES)) < flops(SPARSE) / 3
