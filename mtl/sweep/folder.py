@@ -40,7 +40,7 @@ def prepare_folder(workdir: Path, *, resume: bool) -> list[Path]:
         workdir.mkdir(parents=True, exist_ok=True)
         probe = workdir / f".probe.{os.getpid()}.tmp"
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)  # process 0 of several may have cleaned up meanwhile
     except OSError as e:
         if e.errno == errno.ENOSPC:
             raise

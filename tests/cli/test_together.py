@@ -105,7 +105,7 @@ def test_one_that_dies_takes_the_others_along_and_the_study_goes_on(folder, star
     assert len(pids) == 4
     subprocess.run(["kill", "-9", str(pids[victim])], check=True)
     code, out, said = finish(launcher)
-    assert code == 3
+    assert code == 3, said
     assert "test split" not in out
     assert f"process {victim} of 4 was ended by signal 9, and the others with it" in said[-1]
     assert not running(pids)
@@ -124,7 +124,7 @@ def test_a_stop_is_passed_on(folder, start, alone):
     wait_for_changes(launcher, workdir, 25)
     launcher.send_signal(signal.SIGINT)
     code, _, said = finish(launcher)
-    assert code == 3
+    assert code == 3, said
     command = f"python run.py --workdir={workdir} --processes=4 --resume"
     assert said == [f"mtl: stopped; continue with: {command}"]
     code, _, said = finish(start(*shlex.split(command)[2:]))

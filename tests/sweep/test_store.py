@@ -3,11 +3,13 @@
 import csv
 import json
 import math
+from pathlib import Path
 
 import pytest
 
 from mtl.errors import InputError
 from mtl.sweep import check_config, make_plan, plain, study_config, write_results
+from mtl.sweep.folder import prepare_folder
 from mtl.sweep.plan import weighting_label
 from mtl.sweep.store import clean, group_folder, load_group, save_group
 from mtl.train import RunResult
@@ -153,3 +155,16 @@ def test_clean_removes_what_an_interrupted_write_leaves(plan, tmp_path):
     (folder / "last" / "4.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
     clean(tmp_path)
     assert sorted(p for p in tmp_path.rglob("*") if p != folder / "last") == kept
+
+
+def test_a_folder_may_be_cleaned_while_another_process_tries_it(tmp_path, monkeypatch):
+    """Process 0 removes what interrupted writes have left, the others' trial of the folder included."""
+    touch = Path.touch
+
+    def touched_and_cleaned(path, *arguments):
+        touch(path, *arguments)
+        clean(tmp_path)
+
+    monkeypatch.setattr(Path, "touch", touched_and_cleaned)
+    assert prepare_folder(tmp_path, resume=True) == []
+    assert list(tmp_path.iterdir()) == []
