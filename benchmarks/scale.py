@@ -18,6 +18,7 @@ SparseAdam, or dense ones, whichever is faster; MGDA by T backward passes).
 import functools
 import importlib.util
 import json
+import multiprocessing
 import statistics
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from absl import app, flags
 
 from mtl import weightings
 from mtl.data import IdColumn, Schema
-from mtl.embedding import empty_scratch, unique_rows
+from mtl.embedding import empty_scratch, unique_rows, use_large_pages
 from mtl.files import to_json, write_atomic
 from mtl.models import build_model
 from mtl.tasks import Task
@@ -106,7 +107,7 @@ def make_parts(rows: int, weighting: str, sparse: bool) -> tuple[Callable[..., A
     spec = {"name": weighting, **({"weights": 1.0} if weighting == "static" else {})}
     method = weightings.build(spec, kinds=["binary"] * NUM_TASKS, shared=shared)
     optimizer = chain(method, settings, FLAGS.steps)
-    step = make_step(model, TASKS, optimizer)
+    step = make_step(model, TASKS, optimizer, cut=shared is not None)
     treatment = sparse_rows(model, settings)
 
     def fresh(params: Any) -> TrainState:
@@ -124,6 +125,7 @@ def make_case(rows: int, weighting: str, sparse: bool, params: Any) -> Case:
     batches = {k: jnp.asarray(v) for k, v in make_batches(rows, FLAGS.steps).items()}
     step, make_carry = make_parts(rows, weighting, sparse)
     carry = jax.jit(make_carry, donate_argnums=0)(params)
+    use_large_pages(carry)
 
     def call(carry, batches):
         return jax.lax.scan(lambda c, b: step(c, b, jax.random.key(1)), carry, batches)
@@ -269,49 +271,76 @@ def train_and_print_peak(rows: int) -> None:
 
 
 def measure_torch() -> list[dict]:
-    """Times beside PyTorch's, in turns."""
+    """Times beside PyTorch's, which has a process of its own, in turns."""
     if importlib.util.find_spec("torch") is None:
         print("\ntorch: not installed; pip install -e .[peers]")
         return []
-    import torch
-
-    from benchmarks.torch_embedding import make_step as torch_step
-
     results = []
     for rows in FLAGS.rows:
+        ways = ("sparse", "dense") if rows <= 100_000 else ("sparse",)
+        names = [(way, weighting) for way in ways for weighting in ("static", "mgda")]
+        here, there = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=serve_torch, args=(sys.argv, rows, names, there)
+        )
+        process.start()
+        there.close()
         cases: dict[Any, Callable[[], float]] = {}
-        batches = make_batches(rows, FLAGS.steps)
-        offsets = np.arange(COLUMNS) * (rows // COLUMNS)
-        ids = [torch.tensor(each + offsets) for each in batches["ids"]]
-        labels = [torch.tensor(each.T.copy()) for each in batches["labels"]]
-        ways = {"sparse": True, "dense": False} if rows <= 100_000 else {"sparse": True}
-        differences = []
         for weighting in ("static", "mgda"):
             case = make_case(rows, weighting, True, make_params(rows))
             cases["ours", weighting] = functools.partial(seconds_per_step, case)
-            for way, sparse in ways.items():
-                params = make_params(rows)
-                expected = first_losses(rows, params)
-                _, step = torch_step(params, "sum" if weighting == "static" else weighting, sparse)
-                del params
-                found = [float(loss.detach()) for loss in step(ids[0], labels[0])]
-                differences.append(np.abs(np.array(found) - expected).max())
-
-                cases[way, weighting] = functools.partial(torch_seconds, step, ids, labels)
+        cases |= {name: functools.partial(ask, here, name) for name in names}
+        version, losses = here.recv()
+        differences = [np.abs(found - first_losses(rows, make_params(rows))).max() for found in losses]
         times = in_turns(cases, unread=2)  # the other library's threads go on spinning for a while
-        print(
-            f"\nPyTorch {torch.__version__} at {rows:,} rows; first losses differ by {max(differences):.1e}"
-        )
+        here.send(None)
+        process.join()
+        print(f"\nPyTorch {version} at {rows:,} rows; first losses differ by {max(differences):.1e}")
         for (way, weighting), each in times.items():
             print(f"  {weighting:<7} {way:<7} {1e3 * min(each):8.2f} ms at best")
         for weighting, least in (("static", 2.0), ("mgda", 5.0)):
             best = min((min(times[way, weighting]), way) for way in ways)[1]
             name = f"{weighting} at {rows:,}: PyTorch ({best}) / ours"
             speed_up = ratio(times, (best, weighting), ("ours", weighting))
-            # In one process the libraries' threads disturb each other now and then: the fastest rounds count.
+            # Threads that still spin disturb a round now and then: the fastest rounds count.
             speed_up["value"] = min(times[best, weighting]) / min(times["ours", weighting])
             results.append(show(name, speed_up, least, at_most=False))
     return results
+
+
+def serve_torch(argv: list[str], rows: int, names: list[tuple[str, str]], pipe: Any) -> None:
+    """Makes PyTorch's steps; answers the name of one with its time, until told None.
+
+    Args:
+      argv: this program's command line.
+      rows: rows of the table.
+      names: ways (`sparse`, `dense`) and weightings.
+      pipe: where the version and the first losses go, then names come and times go.
+    """
+    import torch
+
+    from benchmarks.torch_embedding import make_step as torch_step
+
+    FLAGS(argv)
+    batches = make_batches(rows, FLAGS.steps)
+    offsets = np.arange(COLUMNS) * (rows // COLUMNS)
+    ids = [torch.tensor(each + offsets) for each in batches["ids"]]
+    labels = [torch.tensor(each.T.copy()) for each in batches["labels"]]
+    steps, losses = {}, []
+    for way, weighting in names:
+        method = "sum" if weighting == "static" else weighting
+        _, step = torch_step(make_params(rows), method, way == "sparse")
+        losses.append(np.array([float(loss.detach()) for loss in step(ids[0], labels[0])]))
+        steps[way, weighting] = step
+    pipe.send((torch.__version__, losses))
+    while (name := pipe.recv()) is not None:
+        pipe.send(torch_seconds(steps[name], ids, labels))
+
+
+def ask(pipe: Any, name: tuple[str, str]) -> float:
+    """Has the other process run one call and returns what it says of its time."""
+    pipe.send(name)
+    return pipe.recv()
 
 
 def torch_seconds(step: Callable[..., Any], ids: list[Any], labels: list[Any]) -> float:

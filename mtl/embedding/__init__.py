@@ -27,6 +27,7 @@ exactly 0, so that
 `unique_sharded_rows`, `gather_sharded_rows` and `scatter_sharded_rows` take the place of the three functions.
 """
 
+from mtl.embedding.large_pages import use_large_pages
 from mtl.embedding.row_tree import RowAxis, gather_rows, row_axes, scatter_rows
 from mtl.embedding.rowwise_adagrad import RowwiseRSSState, rowwise_adagrad, scale_by_rowwise_rss
 from mtl.embedding.sharded import (
@@ -52,4 +53,5 @@ __all__ = [
     "scatter_sharded_rows",
     "unique_rows",
     "unique_sharded_rows",
+    "use_large_pages",
 ]

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers import Gate, StackedMLP, mix
+from mtl.layers import Gate, StackedMLP, mix, tap_common
 from mtl.types import Array
 
 
@@ -53,4 +53,4 @@ class OMoE(nn.Module):
           `[T, B, H]`, T times the same.
         """
         h = self.common(x, train=train)
-        return jnp.broadcast_to(h, (self.num_tasks, *h.shape))
+        return tap_common(self, h, self.num_tasks)

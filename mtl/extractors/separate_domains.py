@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers import StackedMLP, of_domain
+from mtl.layers import StackedMLP, of_domain, tap_common
 from mtl.types import Array
 
 
@@ -57,4 +57,4 @@ class SeparateDomains(nn.Module):
           `[T, B, S·H]`, T times the same.
         """
         h = self.common(x, domain=domain, train=train)
-        return jnp.broadcast_to(h, (self.num_tasks, *h.shape))
+        return tap_common(self, h, self.num_tasks)

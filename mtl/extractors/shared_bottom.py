@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.layers import StackedMLP
+from mtl.layers import StackedMLP, tap_common
 from mtl.types import Array
 
 
@@ -46,4 +46,4 @@ class SharedBottom(nn.Module):
           `[T, B, H]`, T times the same.
         """
         h = self.common(x, train=train)
-        return jnp.broadcast_to(h, (self.num_tasks, *h.shape))
+        return tap_common(self, h, self.num_tasks)

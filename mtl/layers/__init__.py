@@ -28,6 +28,7 @@ from mtl.layers.embedding import (
 )
 from mtl.layers.gate import (
     POLARISED,
+    Common,
     Gate,
     Mixture,
     dropped_softmax,
@@ -35,6 +36,7 @@ from mtl.layers.gate import (
     mix,
     simplex_gate,
     softmax_gate,
+    tap_common,
     tap_mixture,
 )
 from mtl.layers.head import Heads
@@ -54,6 +56,7 @@ __all__ = [
     "ActivationUnit",
     "AdditiveScores",
     "CGCLevel",
+    "Common",
     "Crosses",
     "Encoder",
     "Gate",
@@ -84,6 +87,7 @@ __all__ = [
     "softmax_gate",
     "stacked_init",
     "stacked_matmul",
+    "tap_common",
     "tap_mixture",
     "weighted_sum",
 ]

@@ -85,7 +85,43 @@ class Mixture(NamedTuple):
         return Mixture(self.weights[task][None], self.shared, own).together()[0]
 
 
-def tap_mixture(module: nn.Module, mixture: Mixture) -> Array:
+class Common(NamedTuple):
+    """What tasks read where all read the same; as a `Mixture` of a single expert.
+
+    Attributes:
+      features: `[B, H]`.
+      weights: ones `[T, B, 1]`.
+    """
+
+    features: Array
+    weights: Array
+    own: None = None
+
+    def together(self) -> Array:
+        """Returns the features T times, `[T, B, H]`."""
+        return jnp.broadcast_to(self.features, (len(self.weights), *self.features.shape))
+
+    def alone(self, task: Array) -> Array:
+        """Returns the features, `[B, H]`."""
+        del task
+        return self.features
+
+
+def tap_common(module: nn.Module, features: Array, num_tasks: int) -> Array:
+    """Gives all tasks the same features, and marks them as `tap_mixture` does.
+
+    Args:
+      module: the module that is running.
+      features: `[B, H]`.
+      num_tasks: T.
+
+    Returns:
+      h `[T, B, H]`, T times the same.
+    """
+    return tap_mixture(module, Common(features, jnp.ones((num_tasks, len(features), 1), features.dtype)))
+
+
+def tap_mixture(module: nn.Module, mixture: Mixture | Common) -> Array:
     """Computes what each task reads, and marks it for `mtl.jacobian.TaskTap`.
 
     The marks do nothing unless the collections `task_perturbations` (zeros that are added to h, which then

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from mtl.errors import InputError
 from mtl.jacobian import TaskCut, TaskTap
-from mtl.layers import Mixture
+from mtl.layers import Common, Mixture
 from mtl.models.model import MultiTaskModel
 from mtl.transfers import Independent
 from mtl.types import Array, Batch, PyTree
@@ -81,9 +81,9 @@ def shared_tap(
 ) -> PyTree | TaskTap:
     """Makes the cheapest tap that reads gradients at the shared representation.
 
-    Where tasks read the shared experts through mixtures of their own, and no task reads another task's,
-    that is a `TaskTap`: all T gradients in one pass through the heads. Else it is `zero_perturbations`,
-    which takes T passes through the heads. Both give the same Gramian.
+    Where tasks read the shared experts through mixtures of their own, or all read one tensor, and no task
+    reads another task's, that is a `TaskTap`: all T gradients in one pass through the heads. Else it is
+    `zero_perturbations`, which takes T passes through the heads. Both give the same Gramian.
 
     Args:
       model: the model.
@@ -105,7 +105,8 @@ def shared_tap(
 def task_cut(model: MultiTaskModel, params: PyTree, batch: Batch) -> TaskTap | None:
     """Makes the tap at the tasks' own features, if the model has such: one slice per task, read by it alone.
 
-    A Jacobian made with it has the same gradients, and the T backward passes leave out the heads.
+    A Jacobian made with it has the same gradients, and the T backward passes leave out the heads, each of
+    which would otherwise run T times.
 
     Args:
       model: the model.
@@ -113,23 +114,25 @@ def task_cut(model: MultiTaskModel, params: PyTree, batch: Batch) -> TaskTap | N
       batch: B rows.
 
     Returns:
-      The `tap` for `task_jacobian` of a loss function `(params, batch, key)`; None where tasks read one
-      common tensor, or each other's features.
+      The `tap` for `task_jacobian` of a loss function `(params, batch, key)`; None where tasks read each
+      other's features.
     """
     if not isinstance(model.transfer, Independent) or model.side_tower is not None:
         return None
-    shapes = jax.eval_shape(lambda: model.apply({"params": params}, batch, mutable=["task_perturbations"])[1])
+    shapes = jax.eval_shape(
+        lambda: model.apply({"params": params}, batch, mutable=["task_perturbations", "mixture"])[1]
+    )
     if "task_perturbations" not in shapes:
         return None
 
     def values(params, batch, key, train=True):
         rngs = {"dropout": key}
         _, state = model.apply({"params": params}, batch, train=train, rngs=rngs, mutable=["mixture"])
-        (mixture,) = jax.tree.leaves(state["mixture"], is_leaf=lambda x: isinstance(x, Mixture))
+        (mixture,) = jax.tree.leaves(state["mixture"], is_leaf=lambda x: isinstance(x, Mixture | Common))
         return mixture
 
     zeros = _zeros_by_row(shapes["task_perturbations"], batch)
-    return TaskTap(zeros, TaskCut(values, Mixture.together, Mixture.alone))
+    return TaskTap(zeros, TaskCut(values, lambda y: y.together(), lambda y, t: y.alone(t)))
 
 
 def _zeros_by_row(shapes: PyTree, batch: Batch) -> PyTree:

@@ -1,8 +1,9 @@
 """Checkpoints of a group with Orbax: atomic, the last state and the best parameters.
 
-A process that is alone saves host arrays, without the runs that only fill the devices. Processes that train
-together each write and read what lies on their own devices, a table's rows among it, so that none ever holds
-the whole. The files are the same: either kind is restored on any number of devices and processes.
+Runs that only fill the devices are left out, and other arrays are written from where they lie, without a copy
+on the host. Processes that train together each write and read what lies on their own devices, a table's rows
+among it, so that none ever holds the whole. The files are the same: either kind is restored on any number of
+devices and processes.
 """
 
 import errno
@@ -27,7 +28,7 @@ class Snapshot(NamedTuple):
     """Everything a group needs to go on as if nothing had happened.
 
     Attributes:
-      state: the stacked training state, host arrays or arrays that several processes hold.
+      state: the stacked training state, arrays of the host or of devices.
       best: the stacked parameters and running statistics with the best validation value.
       log: JSON-serialisable record of the host: steps done, best values, curves.
     """

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mtl.embedding import use_large_pages
 from mtl.errors import InputError
 from mtl.metrics import selection_value
 from mtl.progress import Progress
@@ -210,6 +211,8 @@ def train_group(
         state = put_by_run(saved.state, layout, state)
         best = put_by_run(saved.best, layout, variables)
         log |= saved.log  # one of an older version has no entry for what was added since
+    if settings.sparse_rows:
+        use_large_pages(state)
     if progress is not None:
         progress.advance(log["step"] * num_runs)
 
@@ -269,10 +272,10 @@ def _outputs(
 
 
 def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:
-    """The group on the host, without runs that only fill the devices; what processes share stays there."""
+    """The group without runs that only fill the devices. Orbax needs no copy of arrays as they lie."""
 
     def held(x):
-        return np.asarray(x)[:num_runs] if x.is_fully_addressable else x
+        return np.asarray(x)[:num_runs] if x.is_fully_addressable and len(x) > num_runs else x
 
     return Snapshot(jax.tree.map(held, state), jax.tree.map(held, best), log)
 
