@@ -8,7 +8,7 @@ and F_t the multiply-adds of one row in the bottom and in all towers, p the back
 sums, T for methods that read gradients), U ≤ B·C the distinct rows of a batch, P the dense parameters, d
 devices that share a batch and hold a d-th of the table each:
 
-    FLOPs         2 B (F_s + F_t) (1 + 2 p) / d
+    FLOPs         2 B (F_s (1 + 2 p) + 3 F_t) / d                  every pass leaves out the towers but one
     state         4 (V E (1 + 2) + V) / d + 4 P (1 + 2)            bytes per device
     row traffic   2 · 4 U E (1 + 2)                                bytes gathered and scattered
     gradients     4 p (U E + P)                                    bytes, stacked over tasks
@@ -57,7 +57,7 @@ class Sizes(NamedTuple):
     def towers(self) -> int:
         """F_t."""
         widths = (scale.BOTTOM[-1], *scale.TOWER, 1)
-        return scale.NUM_TASKS * sum(a * b for a, b in itertools.pairwise(widths))
+        return FLAGS.tasks * sum(a * b for a, b in itertools.pairwise(widths))
 
     @property
     def dense(self) -> int:
@@ -89,7 +89,7 @@ def cost(sizes: Sizes) -> Cost:
     gradients = p * (rows + 4 * sizes.dense)
     ring = 2 * (d - 1) / d
     return Cost(
-        flops=2 * sizes.batch * (sizes.bottom + sizes.towers) * (1 + 2 * p) / d,
+        flops=2 * sizes.batch * (sizes.bottom * (1 + 2 * p) + 3 * sizes.towers) / d,
         state=(12 * sizes.rows * scale.WIDTH + 4 * sizes.rows) / d + 12 * sizes.dense,
         rows=6 * rows,
         gradients=gradients,
@@ -104,25 +104,24 @@ def expected_distinct(rows: int, batch: int) -> int:
 
 def sizes_of(rows: int, batch: int, weighting: str, devices: int = 1) -> Sizes:
     """The sizes of one of the benchmark's steps."""
-    passes = scale.NUM_TASKS if weighting == "mgda" else 1
+    passes = FLAGS.tasks if weighting == "mgda" else 1
     return Sizes(rows, batch, passes, devices, expected_distinct(rows, batch))
 
 
 def check_counts() -> None:
     """FLOPs and bytes of state of compiled steps, by XLA's own count, beside the model's."""
     heads = f"{'FLOPs: model':>13} {'XLA':>8} {'ratio':>6}  {'state MiB: model':>16} {'XLA':>8}"
-    print(f"\n{'rows':>10} {'batch':>6}  {heads}")
-    for rows in (10_000, 1_000_000):
-        for batch in (512, 2048):
-            scale.BATCH = batch
-            compiled = scale.compiled_step(rows, "static")
-            counted = compiled.cost_analysis()["flops"]
-            held = compiled.memory_analysis().argument_size_in_bytes
-            said = cost(sizes_of(rows, batch, "static"))
-            print(
-                f"{rows:>10,} {batch:>6}  {said.flops / 1e6:>12,.0f}M {counted / 1e6:>7,.0f}M "
-                f"{counted / said.flops:>6.2f}  {said.state / 2**20:>16,.1f} {held / 2**20:>8,.1f}"
-            )
+    print(f"\n{'rows':>10} {'batch':>6} {'weighting':<9}  {heads}")
+    for rows, batch, weighting in itertools.product((10_000, 1_000_000), (512, 2048), ("static", "mgda")):
+        scale.BATCH = batch
+        compiled = scale.compiled_step(rows, weighting)
+        counted = compiled.cost_analysis()["flops"]
+        held = compiled.memory_analysis().argument_size_in_bytes
+        said = cost(sizes_of(rows, batch, weighting))
+        print(
+            f"{rows:>10,} {batch:>6} {weighting:<9}  {said.flops / 1e6:>12,.0f}M {counted / 1e6:>7,.0f}M "
+            f"{counted / said.flops:>6.2f}  {said.state / 2**20:>16,.1f} {held / 2**20:>8,.1f}"
+        )
 
 
 def check_times() -> None:

@@ -10,7 +10,8 @@ step is everything: distinct rows, gather, losses, Jacobian, weighting, optimise
 twenty batches make a call. The cases take turns, and a ratio is the median over rounds of the ratio in that
 round; beside PyTorch it is that of the fastest rounds.
 
-Parts: `unique` (finding the distinct ids), `steps`, `memory` (of a process that trains at the largest size,
+Parts: `unique` (finding the distinct ids), `steps`, `cut` (MGDA with T backward passes that begin at the
+bottom's output, beside passes through everything), `memory` (of a process that trains at the largest size,
 above that of one at 1,000 rows), `torch` (needs the extra `peers`: the same model, sparse gradients and
 SparseAdam, or dense ones, whichever is faster; MGDA by T backward passes).
 """
@@ -50,17 +51,17 @@ from mtl.train import (
 )
 
 FLAGS = flags.FLAGS
-PARTS = ("unique", "steps", "memory", "torch")
+PARTS = ("unique", "steps", "cut", "memory", "torch")
 flags.DEFINE_multi_enum("only", list(PARTS), PARTS, "Parts to run.")
 flags.DEFINE_multi_integer("rows", [10_000, 10_000_000], "Rows of the table; the first is the reference.")
 flags.DEFINE_list("bottom", None, "Units of the bottom's layers instead of 256,128.")
+flags.DEFINE_integer("tasks", 4, "Number of tasks T.")
 flags.DEFINE_integer("rounds", 9, "Rounds in which every case is timed once.")
 flags.DEFINE_integer("steps", 20, "Steps in a call, each with a batch of its own.")
 flags.DEFINE_string("json", None, "Also write the figures to this file.")
 flags.DEFINE_integer("measure_memory", 0, "Only train at this size and print the peak of memory.")
 
-COLUMNS, WIDTH, BATCH, NUM_TASKS = 10, 16, 2048, 4
-TASKS = tuple(Task(f"task_{t}") for t in range(NUM_TASKS))
+COLUMNS, WIDTH, BATCH = 10, 16, 2048
 BOTTOM, TOWER = (256, 128), (64,)
 
 
@@ -71,12 +72,17 @@ class Case(NamedTuple):
     state: list[Any]
 
 
+def make_tasks() -> tuple[Task, ...]:
+    """The binary tasks."""
+    return tuple(Task(f"task_{t}") for t in range(FLAGS.tasks))
+
+
 def make_model(rows: int) -> Any:
     """The model with a table of so many rows."""
     columns = tuple(IdColumn(f"id_{c}", rows // COLUMNS) for c in range(COLUMNS))
     bottom = tuple(map(int, FLAGS.bottom)) if FLAGS.bottom else BOTTOM
     sizes = {"bottom_features": bottom, "tower_features": TOWER, "embedding_dim": WIDTH}
-    return build_model({"name": "shared_bottom", **sizes}, Schema(columns, (), TASKS))
+    return build_model({"name": "shared_bottom", **sizes}, Schema(columns, (), make_tasks()))
 
 
 def make_batches(rows: int, steps: int) -> dict[str, np.ndarray]:
@@ -85,7 +91,7 @@ def make_batches(rows: int, steps: int) -> dict[str, np.ndarray]:
     return {
         "ids": rng.integers(0, rows // COLUMNS, (steps, BATCH, COLUMNS), np.int32),
         "numeric": np.zeros((steps, BATCH, 0), np.float32),
-        "labels": rng.integers(0, 2, (steps, BATCH, NUM_TASKS)).astype(np.float32),
+        "labels": rng.integers(0, 2, (steps, BATCH, FLAGS.tasks)).astype(np.float32),
     }
 
 
@@ -96,18 +102,20 @@ def make_params(rows: int) -> Any:
     return jax.jit(lambda: model.init(jax.random.key(0), row)["params"])()
 
 
-def make_parts(rows: int, weighting: str, sparse: bool) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
+def make_parts(
+    rows: int, weighting: str, sparse: bool, cut: bool = True
+) -> tuple[Callable[..., Any], Callable[[Any], Any]]:
     """The step `(carry, batch, key) -> (carry, metrics)`, and what makes its carry from parameters."""
     model, few = make_model(rows), make_model(100)
     settings = TrainSettings(batch_size=BATCH, sparse_rows=sparse)
     shared = None
     if weighting == "mgda":
         batch = {k: jnp.asarray(v[0, :4]) for k, v in make_batches(100, 1).items()}
-        shared = find_ownership(few, TASKS, make_params(100), batch).shared
+        shared = find_ownership(few, make_tasks(), make_params(100), batch).shared
     spec = {"name": weighting, **({"weights": 1.0} if weighting == "static" else {})}
-    method = weightings.build(spec, kinds=["binary"] * NUM_TASKS, shared=shared)
+    method = weightings.build(spec, kinds=["binary"] * FLAGS.tasks, shared=shared)
     optimizer = chain(method, settings, FLAGS.steps)
-    step = make_step(model, TASKS, optimizer, cut=shared is not None)
+    step = make_step(model, make_tasks(), optimizer, cut=cut and shared is not None)
     treatment = sparse_rows(model, settings)
 
     def fresh(params: Any) -> TrainState:
@@ -120,10 +128,10 @@ def make_parts(rows: int, weighting: str, sparse: bool) -> tuple[Callable[..., A
     return rows_step, lambda params: (fresh(params), empty_scratch(treatment.table.num_rows))
 
 
-def make_case(rows: int, weighting: str, sparse: bool, params: Any) -> Case:
+def make_case(rows: int, weighting: str, sparse: bool, params: Any, cut: bool = True) -> Case:
     """Compiles the steps; the parameters become part of the state, which is donated."""
     batches = {k: jnp.asarray(v) for k, v in make_batches(rows, FLAGS.steps).items()}
-    step, make_carry = make_parts(rows, weighting, sparse)
+    step, make_carry = make_parts(rows, weighting, sparse, cut)
     carry = jax.jit(make_carry, donate_argnums=0)(params)
     use_large_pages(carry)
 
@@ -241,6 +249,15 @@ def measure_steps() -> list[dict]:
     return found
 
 
+def measure_cut() -> list[dict]:
+    """Times of MGDA's steps with passes from the bottom's output and with passes through all towers."""
+    rows = FLAGS.rows[0]
+    cases = {cut: make_case(rows, "mgda", True, make_params(rows), cut) for cut in (True, False)}
+    times = in_turns({cut: functools.partial(seconds_per_step, case) for cut, case in cases.items()})
+    print(f"\nMGDA with {FLAGS.tasks} tasks at {rows:,} rows: {1e3 * statistics.median(times[True]):.2f} ms")
+    return [show("passes through everything / from the bottom's output", ratio(times, False, True))]
+
+
 def measure_memory() -> list[dict]:
     """Peak of a training process's memory beyond that of one with a tiny table, over what must be kept."""
 
@@ -354,7 +371,7 @@ def torch_seconds(step: Callable[..., Any], ids: list[Any], labels: list[Any]) -
 def first_losses(rows: int, params: Any) -> np.ndarray:
     """The losses of the first batch at the initial parameters, by this library."""
     batch = {k: jnp.asarray(v[0]) for k, v in make_batches(rows, FLAGS.steps).items()}
-    loss_fn = make_loss_fn(make_model(rows), TASKS)
+    loss_fn = make_loss_fn(make_model(rows), make_tasks())
     return np.asarray(jax.jit(loss_fn)(params, batch, jax.random.key(1)))
 
 
@@ -372,6 +389,7 @@ def main(argv: list[str]) -> None:
     parts = {
         "unique": measure_unique,
         "steps": measure_steps,
+        "cut": measure_cut,
         "memory": measure_memory,
         "torch": measure_torch,
     }
