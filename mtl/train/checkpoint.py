@@ -142,4 +142,10 @@ def _on_host(x: Any) -> np.ndarray:
 
 def _manager(folder: Path) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    return ocp.CheckpointManager(folder.absolute(), options=options)
+    # They tell the shapes of items; without these Orbax restores to the very devices that have saved them.
+    handlers = {
+        "state": ocp.StandardCheckpointHandler(),
+        "best": ocp.StandardCheckpointHandler(),
+        "log": ocp.JsonCheckpointHandler(),
+    }
+    return ocp.CheckpointManager(folder.absolute(), options=options, item_handlers=handlers)

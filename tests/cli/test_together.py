@@ -5,9 +5,13 @@ import shlex
 import signal
 import subprocess
 
+import jax
+import numpy as np
 import processes
 import pytest
 from processes import finish, wait_for_changes
+
+from mtl.train import read_best
 
 STUDY = """
 from mtl.sweep import study_config
@@ -93,6 +97,8 @@ def test_several_processes_equal_one(folder, start, alone, number, asked):
     assert out.count("together: test split") == 1  # only the first prints
     assert values(workdir) == pytest.approx(alone, rel=1e-6)
     assert (workdir / "report.html").is_file()
+    (best,) = (read_best(folder) for folder in workdir.glob("checkpoints/*/last"))
+    assert all(isinstance(x, np.ndarray) and len(x) == 2 for x in jax.tree.leaves(best))
 
 
 @pytest.mark.parametrize("victim", [0, 3])
