@@ -17,7 +17,6 @@ from mtl.models import (
     PRESETS,
     MultiTaskModel,
     build_model,
-    fused_table,
     initial_variables,
     model_arguments,
     zero_perturbations,
@@ -156,8 +155,6 @@ def plan_with(config: Mapping[str, Any], load: Load) -> Plan:
         weightings.build(without_label(spec), kinds=kinds)
     models = _models(config, schema)
     pairs = _pairs(models, specs)
-    for _, s in settings:
-        _check_tables(models, s)
     _check_taps(models, specs, pairs, sample[0].splits["train"])
     entries: list[tuple[int, Run, Budget]] = []
     for (values, s), (m, w) in itertools.product(settings, pairs):
@@ -350,18 +347,6 @@ def _check_taps(
             jax.eval_shape(functools.partial(zero_perturbations, model, batch=row), params, stats=stats)
         except InputError as e:
             raise InputError(f"{name} x {specs[w][0]}: {e}") from None
-
-
-def _check_tables(models: Sequence[tuple], settings: TrainSettings) -> None:
-    """Refuses tables that cannot be divided evenly."""
-    for name, _, model in models:
-        table = fused_table(model)
-        if table is not None and table.num_rows % settings.table_shards:
-            raise InputError(
-                f"{name}: its table of embeddings has {table.num_rows} rows in all, which "
-                f"train.table_shards={settings.table_shards} does not divide; choose a divisor, or make the "
-                "vocabulary of a column larger"
-            )
 
 
 def _shares_nothing(model: MultiTaskModel) -> bool:

@@ -2,13 +2,14 @@
 
 Runs that only fill the devices are left out, and other arrays are written from where they lie, without a copy
 on the host. Processes that train together each write and read what lies on their own devices, a table's rows
-among it, so that none ever holds the whole. The files are the same: either kind is restored on any number of
-devices and processes.
+among it, so that none ever holds the whole; if those that fill up the last device's share are saved, they are
+cut off when the table is read. Either kind is restored on any number of devices and processes.
 """
 
 import errno
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ class Snapshot(NamedTuple):
     Attributes:
       state: the stacked training state, arrays of the host or of devices.
       best: the stacked parameters and running statistics with the best validation value.
-      log: JSON-serialisable record of the host: steps done, best values, curves.
+      log: JSON-serialisable record of the host: steps done, best values, curves, path and rows of the table.
     """
 
     state: TrainState
@@ -91,8 +92,9 @@ def restore(folder: Path, like: Snapshot) -> Snapshot | None:
         if step is None:
             return None
         items = ocp.args.Composite(
-            state=ocp.args.StandardRestore(jax.tree.map(_target, like.state)),
-            best=ocp.args.StandardRestore(jax.tree.map(_target, like.best)),
+            # Not strict: rows that fill up a table may be more or fewer.
+            state=ocp.args.StandardRestore(jax.tree.map(_target, like.state), strict=False),
+            best=ocp.args.StandardRestore(jax.tree.map(_target, like.best), strict=False),
             log=ocp.args.JsonRestore(),
         )
         try:
@@ -122,11 +124,23 @@ def read_best(folder: Path) -> PyTree:
         with _manager(folder) as manager:
             step = manager.latest_step()
             shapes = manager.item_metadata(step)["best"]
-            items = ocp.args.Composite(best=ocp.args.StandardRestore(jax.tree.map(_on_host, shapes)))
-            return manager.restore(step, args=items)["best"]
+            items = ocp.args.Composite(
+                best=ocp.args.StandardRestore(jax.tree.map(_on_host, shapes)), log=ocp.args.JsonRestore()
+            )
+            found = manager.restore(step, args=items)
+            return _own_rows(found["best"], found["log"].get("table"))
     except Exception as e:
         reason = str(e).splitlines()[0][:120] if str(e) else type(e).__name__
         raise InputError(f"checkpoint {folder} cannot be read ({reason}); train its study again") from e
+
+
+def _own_rows(best: PyTree, table: Mapping[str, Any] | None) -> PyTree:
+    """Variables without the rows that several processes have filled up their table with."""
+    if table is None:
+        return best
+    return jax.tree_util.tree_map_with_path(
+        lambda path, x: x[..., : table["rows"], :] if [k.key for k in path] == table["path"] else x, best
+    )
 
 
 def _target(x: Any) -> Any:

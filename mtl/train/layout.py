@@ -71,6 +71,11 @@ class Layout(NamedTuple):
         places = self.mesh.shape[RUNS]
         return -(-num_runs // places) * places
 
+    def filled(self, num_rows: int) -> int:
+        """The least multiple of the devices over which a table is divided that holds so many rows."""
+        shards = self.mesh.shape.get(ROWS, 1)
+        return -(-num_rows // shards) * shards
+
     def split(self, batch: PyTree) -> PyTree:
         """Has the devices of a run share the rows of a batch, inside a function for `over_runs`."""
         if self.devices_per_run == 1:
@@ -245,7 +250,8 @@ def put_by_run(tree: PyTree, layout: Layout, like: PyTree | None = None) -> PyTr
     Args:
       tree: host arrays with a leading axis of runs; what lies on the devices of several processes stays.
       layout: where they go.
-      like: device arrays that lie as these shall; None divides the runs only.
+      like: device arrays that lie as these shall, and have as many rows, those that fill up a table among
+        them; None divides the runs only.
 
     Returns:
       Device arrays.
@@ -257,7 +263,11 @@ def put_by_run(tree: PyTree, layout: Layout, like: PyTree | None = None) -> PyTr
         x = np.asarray(x)
         missing = layout.padded(len(x)) - len(x)
         full = np.concatenate([x, np.repeat(x[-1:], missing, axis=0)]) if missing else x
-        return put(full, layout.by_run if other is None else other.sharding)
+        if other is None:
+            return put(full, layout.by_run)
+        full = full[tuple(map(slice, other.shape))]
+        more = [(0, n - m) for n, m in zip(other.shape, full.shape, strict=True)]
+        return put(np.pad(full, more) if np.any(more) else full, other.sharding)
 
     return jax.tree.map(stack, tree) if like is None else jax.tree.map(stack, tree, like)
 

@@ -9,16 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mtl.embedding import use_large_pages
+from mtl.embedding import RowAxis, use_large_pages
 from mtl.errors import InputError
 from mtl.metrics import selection_value
+from mtl.models import FusedTable
 from mtl.progress import Progress
 from mtl.tasks import Task
 from mtl.train import checkpoint
 from mtl.train.checkpoint import Snapshot
 from mtl.train.evaluate import TaskMetrics, evaluate
 from mtl.train.feed import Feed, InputTime
-from mtl.train.layout import Layout, agreed, on_host, put, put_by_run
+from mtl.train.layout import Layout, agreed, on_host, one_run, put, put_by_run
 from mtl.train.memory import Memory, memory_of
 from mtl.train.program import ModelProgram, Stack, TrainProgram, blocks, join, keep_best
 from mtl.train.settings import Budget, TrainSettings
@@ -197,14 +198,16 @@ def train_group(
 
     # ---- state: fresh, or as the last checkpoint has it -------------------------------------------
     variables = model.init(stack.seeds, {k: v[0, :1] for k, v in data.train.items()})
+    own = _own(variables, model.rows(one_run(variables)), model.table, num_runs)
     if begin is not None:
-        mine = jax.tree.map(lambda x: x[:num_runs], on_host(variables))
-        variables = put_by_run(begin(mine), layout, variables)
+        variables = put_by_run(begin(jax.tree.map(_cut, on_host(variables), own)), layout, variables)
     state = train.start(variables, stack)
-    log = _empty_log(num_runs)
+    rows = train.rows(one_run(state), one_run(stack.numbers))
+    log = _empty_log(num_runs, model.table)
+    shapes = Snapshot(_own(state, rows, model.table, num_runs), own, log)
     saved = None
     if folder is not None:
-        saved = checkpoint.restore(folder / "last", _like(state, variables, log, num_runs))
+        saved = checkpoint.restore(folder / "last", _like(state, variables, shapes))
     if saved is None:
         best = jax.tree.map(jnp.copy, variables)  # the state is donated, its parameters must not be
     else:
@@ -243,7 +246,7 @@ def train_group(
             due = time.monotonic() - saved_at >= settings.checkpoint_seconds
             stopping, due = agreed(stop_requested(), due)
             if folder is not None and (stopping or due):
-                checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
+                checkpoint.save(folder / "last", log["step"], _snapshot(state, best, shapes))
                 saved_at = time.monotonic()
             if stopping:
                 raise Stopped
@@ -258,7 +261,7 @@ def train_group(
     # ---- read the test split once, at the selected step -------------------------------------------
     final, gates = _outputs(model, data, "test", best, stack)
     if folder is not None:
-        checkpoint.save(folder / "last", log["step"], _snapshot(state, best, log, num_runs))
+        checkpoint.save(folder / "last", log["step"], _snapshot(state, best, shapes))
     return [_result(log, tasks, data, runs, r, final[r], gates) for r in range(num_runs)]
 
 
@@ -271,23 +274,42 @@ def _outputs(
     return join(outputs, data.sizes[split]), gates
 
 
-def _snapshot(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:
-    """The group without runs that only fill the devices. Orbax needs no copy of arrays as they lie."""
+def _own(tree: PyTree, rows: PyTree | None, table: FusedTable | None, num_runs: int) -> PyTree:
+    """The shapes of what is a group's own in device arrays: no runs, and no rows, that only fill devices."""
 
-    def held(x):
-        return np.asarray(x)[:num_runs] if x.is_fully_addressable and len(x) > num_runs else x
+    def shape(x, where):
+        dimensions = [num_runs, *x.shape[1:]]
+        if table is not None and where.table:
+            dimensions[1 + where.axis] = table.num_rows
+        return jax.ShapeDtypeStruct(dimensions, x.dtype)
 
-    return Snapshot(jax.tree.map(held, state), jax.tree.map(held, best), log)
+    return jax.tree.map(shape, tree, jax.tree.map(lambda _: RowAxis(), tree) if rows is None else rows)
 
 
-def _like(state: TrainState, best: PyTree, log: dict[str, Any], num_runs: int) -> Snapshot:
+def _cut(x: np.ndarray, own: jax.ShapeDtypeStruct) -> np.ndarray:
+    return x[tuple(map(slice, own.shape))]
+
+
+def _snapshot(state: TrainState, best: PyTree, shapes: Snapshot) -> Snapshot:
+    """The group's own; arrays that hold nothing else are not copied, and what processes share stays whole."""
+
+    def held(x, own):
+        return _cut(np.asarray(x), own) if x.is_fully_addressable and x.shape != own.shape else x
+
+    return Snapshot(
+        jax.tree.map(held, state, shapes.state), jax.tree.map(held, best, shapes.best), shapes.log
+    )
+
+
+def _like(state: TrainState, best: PyTree, shapes: Snapshot) -> Snapshot:
     """The shapes of such a snapshot."""
 
-    def shape(x):
-        there = jax.ShapeDtypeStruct((num_runs, *x.shape[1:]), x.dtype)
-        return there if x.is_fully_addressable else x
+    def shape(x, own):
+        return own if x.is_fully_addressable else x
 
-    return Snapshot(jax.tree.map(shape, state), jax.tree.map(shape, best), log)
+    return Snapshot(
+        jax.tree.map(shape, state, shapes.state), jax.tree.map(shape, best, shapes.best), shapes.log
+    )
 
 
 def _check_rows(distinct: int, settings: TrainSettings) -> None:
@@ -299,9 +321,10 @@ def _check_rows(distinct: int, settings: TrainSettings) -> None:
         )
 
 
-def _empty_log(num_runs: int) -> dict[str, Any]:
+def _empty_log(num_runs: int, table: FusedTable | None) -> dict[str, Any]:
     return {
         "step": 0,
+        "table": None if table is None else {"path": ["params", *table.path], "rows": table.num_rows},
         "best_value": [None] * num_runs,
         "best_step": [0] * num_runs,
         "best_metrics": [{} for _ in range(num_runs)],

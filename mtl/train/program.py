@@ -15,13 +15,13 @@ import optax
 
 from mtl.compilation import compile_quickly
 from mtl.embedding import RowAxis, empty_scratch, row_axes
-from mtl.models import MultiTaskModel, gate_diagnostics, initial_variables
+from mtl.models import FusedTable, MultiTaskModel, fused_table, gate_diagnostics, initial_variables
 from mtl.tasks import Task
 from mtl.train.layout import Layout, over_runs
 from mtl.train.order import rows_of_updates
 from mtl.train.random import stream_key
 from mtl.train.settings import Budget
-from mtl.train.sparse import TABLE, SparseRows, looked_up, on_rows, variable_rows
+from mtl.train.sparse import TABLE, SparseRows, filled, looked_up, on_rows, variable_rows
 from mtl.train.step import StepMetrics, TrainState, make_step
 from mtl.types import Array, Batch, PyTree
 from mtl.weightings import with_key
@@ -70,12 +70,14 @@ class ModelProgram(NamedTuple):
       predict: `(variables, source [S], blocks) -> outputs [S, blocks, T, B, K]`.
       diagnose: `(variables, source [S], rows) -> diagnostics of the gates`, stacked over the runs.
       rows: `variables -> RowAxis` of every leaf, from the shapes of one run.
+      table: the model's table, of which `init` makes as many rows more as dividing it asks for; or None.
     """
 
     init: Callable[..., PyTree]
     predict: Callable[..., Array]
     diagnose: Callable[..., Any]
     rows: Callable[..., PyTree]
+    table: FusedTable | None
 
 
 def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
@@ -88,7 +90,7 @@ def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
 
     def init(seed, rows):
         keys = {"params": stream_key(seed, "init"), "dropout": stream_key(seed, "init-dropout")}
-        return initial_variables(model, keys, rows)
+        return filled(model, initial_variables(model, keys, rows), layout)
 
     def predict(variables, source, blocks):
         mine = jax.tree.map(lambda x: x[source], blocks)
@@ -112,6 +114,7 @@ def model_program(model: MultiTaskModel, layout: Layout) -> ModelProgram:
         predict=over_runs(predict, layout, 2),
         diagnose=over_runs(diagnose, layout, 2),
         rows=rows_of,
+        table=fused_table(model),
     )
 
 
@@ -195,7 +198,7 @@ def train_program(
                 return TrainState(params, optimizer.init(params), state.stats)
 
             step = on_rows(own, fresh, state.params, sparse, layout)
-            carry = state, empty_scratch(sparse.table.num_rows)
+            carry = state, empty_scratch(layout.filled(sparse.table.num_rows))
 
         def body(carry: Any, update: tuple[Array, Array]) -> tuple[Any, StepMetrics]:
             k, mine = update

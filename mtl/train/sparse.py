@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from mtl.embedding import (
@@ -10,6 +11,7 @@ from mtl.embedding import (
     gather_rows,
     gather_sharded_rows,
     row_axes,
+    row_spec,
     scatter_rows,
     scatter_sharded_rows,
     unique_rows,
@@ -116,6 +118,32 @@ def variable_rows(model: MultiTaskModel, variables: PyTree) -> PyTree:
     table = fused_table(model)
     tables = {} if table is None else {TABLE: "/".join(("params", *table.path))}
     return row_axes(lambda variables: variables, variables, tables)
+
+
+def filled(model: MultiTaskModel, variables: PyTree, layout: Layout) -> PyTree:
+    """Fills up a table whose rows are to be divided evenly, with rows that no id means.
+
+    Args:
+      model: the model.
+      variables: its parameters and running statistics by collection.
+      layout: where the run is.
+
+    Returns:
+      The same; of a table `Layout.filled` rows.
+    """
+    table = fused_table(model)
+    if table is None or layout.filled(table.num_rows) == table.num_rows:
+        return variables
+    more = layout.filled(table.num_rows) - table.num_rows
+
+    def fill(leaf, where):
+        if not where.table:
+            return leaf
+        # Else each device would make the whole table first.
+        leaf = jax.lax.with_sharding_constraint(leaf, row_spec(where, layout.table_axis))
+        return jnp.pad(leaf, [(0, more if axis == where.axis else 0) for axis in range(leaf.ndim)])
+
+    return jax.tree.map(fill, variables, variable_rows(model, variables))
 
 
 def looked_up(model: MultiTaskModel, variables: PyTree, batch: Batch, layout: Layout) -> tuple[PyTree, Batch]:

@@ -40,6 +40,8 @@ STEPS = 6
 ROWS = 4096
 TASKS = (Task("a"), Task("b", "regression"), Task("c", "multiclass", 3))
 SCHEMA = Schema((IdColumn("i", 5), IdColumn("j", ROWS - 5)), ("x", "y"), TASKS)
+ODD_ROWS = ROWS - 3
+ODD = SCHEMA._replace(id_columns=(IdColumn("i", 5), IdColumn("j", ODD_ROWS - 5)))
 SETTINGS = TrainSettings(batch_size=16, learning_rate=0.05, optimizer="momentum", steps_per_call=STEPS)
 ARGUMENTS = {
     "static": {"weights": (0.5, 1.0, 1.5)},
@@ -54,7 +56,7 @@ def make_columns(rows=64, seed=0):
     rng = np.random.default_rng(seed)
     labels = np.stack([rng.integers(0, 2, rows), rng.normal(size=rows), rng.integers(0, 3, rows)], axis=1)
     return {
-        "ids": rng.integers(0, (5, ROWS - 5), (rows, 2)).astype(np.int32),
+        "ids": rng.integers(0, (5, ODD_ROWS - 5), (rows, 2)).astype(np.int32),
         "numeric": rng.normal(size=(rows, 2)).astype(np.float32),
         "labels": labels.astype(np.float32),
         "mask": rng.random((rows, 3)) < 0.7,  # of a sample space every device has another number of rows
@@ -76,13 +78,15 @@ SPECS = {
     "dropout": {**SMALL, "tower_dropout": 0.4},
     "tap": EXPERTS,
     "cut": EXPERTS,
+    "odd": SMALL,
 }
-"""Models by what is special: a weighting that reads a tap, backward passes that start at a cut."""
+"""Models by what is special: a weighting that reads a tap, backward passes that start at a cut, a table of a
+number of rows that devices cannot divide evenly."""
 
 
 @functools.cache
 def model(kind="plain"):
-    return build_model(SPECS[kind], SCHEMA)
+    return build_model(SPECS[kind], ODD if kind == "odd" else SCHEMA)
 
 
 @functools.cache
@@ -214,6 +218,15 @@ def test_a_divided_table_equals_a_whole_one(name):
     assert largest_error(many, one) <= 1e-6
 
 
+def test_a_divided_table_may_have_any_number_of_rows():
+    one, many = trained(["mgda"], SPARSE, kind="odd"), trained(["mgda"], DIVIDED, kind="odd")
+    table = many["params"]["encoder"]["tables"]
+    assert table.shape == (1, ROWS, 2)  # the next multiple of 4
+    assert not table[:, ODD_ROWS:].any()  # nothing is ever written there
+    many["params"]["encoder"]["tables"] = table[:, :ODD_ROWS]
+    assert largest_error(many, one) <= 1e-6
+
+
 @pytest.mark.slow
 def test_a_weighting_may_remember_gradients_of_a_divided_table():
     with jax.enable_x64(True):
@@ -263,27 +276,28 @@ LONG = TrainSettings(
 
 
 @functools.cache
-def trainer(data, shards):
+def trainer(data, shards, kind="plain"):
     """Two runs of which each has so many devices, to be trained with checkpoints in a folder."""
     settings = LONG._replace(data_parallel=data, table_shards=shards)
     steps = budget(settings, 64)
     layout = layout_of(2, settings, jax.devices()[: data * shards])
     weighting = weightings.build("uwl", kinds=[t.kind for t in TASKS])
     program = train_program(
-        *(model(), TASKS, lambda numbers: chain(weighting, settings, steps.steps)),
+        *(model(kind), TASKS, lambda numbers: chain(weighting, settings, steps.steps)),
         *(steps, settings.batch_size, layout),
-        sparse=sparse_rows(model(), settings),
+        sparse=sparse_rows(model(kind), settings),
     )
     splits = {name: make_columns(seed=i) for i, name in enumerate(("train", "val", "test"))}
     held = group_data([splits], 64, layout)
     runs = Stack(np.array((3, 4), np.uint32), np.zeros(2, np.int32), {})
 
-    def train(folder, calls=100):
+    def train(folder, calls=100, begin=None):
         count = itertools.count(1)
         return train_group(
-            *(layout, functions(layout), program, TASKS, settings, steps, held, runs),
+            *(layout, functions(layout, kind), program, TASKS, settings, steps, held, runs),
             folder=folder,
             stop_requested=lambda: next(count) >= calls,
+            begin=begin,
         )
 
     return train
@@ -312,6 +326,26 @@ def test_what_eight_devices_have_saved_goes_on_elsewhere(undisturbed, data, shar
     np.testing.assert_allclose(curves(found), curves(undisturbed), rtol=1e-6)
     best = read_best(tmp_path / "last")  # on the host, whole
     assert best["params"]["encoder"]["tables"].shape == (2, ROWS, 2)
+
+
+@pytest.mark.parametrize(
+    "data, shards", [(1, 1), *(pytest.param(1, n, marks=pytest.mark.slow) for n in (2, 8))]
+)
+def test_rows_that_fill_up_a_table_are_not_kept(data, shards, tmp_path):
+    shapes = []
+
+    def begin(variables):
+        shapes.append(variables["params"]["encoder"]["tables"].shape)
+        return variables
+
+    whole = trainer(2, 4, "odd")(tmp_path / "whole", begin=begin)
+    with pytest.raises(Stopped):
+        trainer(2, 4, "odd")(tmp_path / "stopped", calls=2)
+    found = trainer(data, shards, "odd")(tmp_path / "stopped")
+    np.testing.assert_allclose(curves(found), curves(whole), rtol=1e-6)
+    best = read_best(tmp_path / "whole" / "last")
+    shapes.append(best["params"]["encoder"]["tables"].shape)
+    assert shapes == [(2, ODD_ROWS, 2)] * 2
 
 
 # ---- which devices ------------------------------------------------------------------------------------
