@@ -49,13 +49,13 @@ def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
     """
     flat: tuple[list[Any], Any] = jax.tree.flatten(params)
     leaves, treedef = flat
-    losses = np.asarray(loss_fn(params, *args))
-    if losses.ndim != 1 or not np.isfinite(losses).all():
-        raise InputError(f"task_ownership needs finite losses [T]; found {losses}")
-    num_tasks = len(losses)
+    shape = jax.eval_shape(lambda p: loss_fn(p, *args), params).shape
+    if len(shape) != 1:
+        raise InputError(f"task_ownership needs finite losses [T]; found an array of shape {shape}")
+    (num_tasks,) = shape
 
     def probe(leaf, piece):
-        """Losses poisoned by slice `piece` of a leaf, or by all of it for piece = T."""
+        """Losses after poisoning slice `piece` of a leaf, or all of it for piece = T; leaf -1 is none."""
 
         def poison(x, index):
             if x.shape[:1] == (num_tasks,):
@@ -66,14 +66,17 @@ def task_ownership(loss_fn: LossFn, params: PyTree, *args: Any) -> Ownership:
             return jnp.where((leaf == index) & hit, jnp.nan, x)
 
         poisoned = [poison(jnp.asarray(x), i) for i, x in enumerate(leaves)]
-        return jnp.isnan(loss_fn(treedef.unflatten(poisoned), *args))
+        return loss_fn(treedef.unflatten(poisoned), *args)
 
-    pairs = [(i, num_tasks) for i in range(len(leaves))]
+    pairs = [(i, num_tasks) for i in range(-1, len(leaves))]
     sliced = [i for i, x in enumerate(leaves) if jnp.shape(x)[:1] == (num_tasks,)]
     pairs += [(i, t) for i in sliced for t in range(num_tasks)]
     probes = jnp.asarray(pairs, jnp.int32)
     run = jax.jit(lambda ps: jax.lax.map(lambda p: probe(p[0], p[1]), ps), compiler_options=compile_quickly())
-    hits = np.asarray(run(probes))
+    losses, hits = np.split(np.asarray(run(probes)), [1])
+    if not np.isfinite(losses).all():
+        raise InputError(f"task_ownership needs finite losses [T]; found {losses[0]}")
+    hits = np.isnan(hits)
     tasks = list(hits[: len(leaves)])
     blind = [t for t in range(num_tasks) if not any(leaf[t] for leaf in tasks)]
     if blind:

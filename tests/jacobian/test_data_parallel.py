@@ -101,7 +101,7 @@ class Setting(NamedTuple):
 
 def make_setting(batch) -> Setting:
     model = build_model({"name": "mmoe", **SIZES}, SCHEMA)
-    params = model.init(jax.random.key(0), batch)["params"]
+    params = jax.jit(model.init, compiler_options=compile_quickly())(jax.random.key(0), batch)["params"]
     shared = find_ownership(model, TASKS, params, jax.tree.map(lambda x: x[:4], batch)).shared
     return Setting(model, params, shared, make_loss_fn(model, TASKS))
 
@@ -123,27 +123,27 @@ def averaged(setting: Setting) -> Setting:
     return setting._replace(loss_fn=loss_fn)
 
 
-def update_of(name, setting: Setting, params, batches, make_tap=shared_tap):
-    """Two updates, so that what the state has kept enters."""
-    spec = WEIGHTINGS[name]
-    tx = weightings.build(spec, kinds=[t.kind for t in TASKS], shared=setting.shared)
+def update_of(name, setting: Setting, params, found):
+    """Two updates, so that what the state has kept enters, from losses and Jacobian of three batches."""
+    tx = weightings.build(WEIGHTINGS[name], kinds=[t.kind for t in TASKS], shared=setting.shared)
     state = tx.init(params)
-    for first, second, third in (batches, batches[::-1]):
-        losses, jac = jacobian_of(setting, params, first, make_tap if "tap" in spec else None)
-        others = tuple(jacobian_of(setting, params, batch)[1] for batch in (second, third))
-        update, state = tx.update(jac, state, params, losses=losses, jacobians=others)
+    for (losses, jac), *others in (found, found[::-1]):
+        update, state = tx.update(
+            jac, state, params, losses=losses, jacobians=tuple(other for _, other in others)
+        )
     return update, weightings.weighting_state(state).weights
 
 
 def without_tap(setting: Setting, params, batches):
-    (losses, jac), (_, other) = (jacobian_of(setting, params, b) for b in batches[:2])
+    found = [jacobian_of(setting, params, batch) for batch in batches]
+    (losses, jac), (_, other), _ = found
     names = [name for name, spec in WEIGHTINGS.items() if "tap" not in spec]
     return {
         "losses": losses,
         "stacked": jac.stacked(),
         "gramian": jac.gramian(setting.shared),
         "cross_gramian": cross_gramian(jac.stacked(), other.stacked(), setting.shared),
-        **{name: update_of(name, setting, params, batches) for name in names},
+        **{name: update_of(name, setting, params, found) for name in names},
     }
 
 
@@ -156,11 +156,12 @@ def cut_gramian(setting: Setting, params, batch, make_tap=task_cut):
 
 
 def everything(setting: Setting, params, batches):
+    at_tap = [jacobian_of(setting, params, batch, shared_tap) for batch in batches]
     return {
         **without_tap(setting, params, batches),
         **{name: tap_gramian(setting, params, batches[0], make_tap) for name, make_tap in TAPS.items()},
         "cut_gramian": cut_gramian(setting, params, batches[0]),
-        "mgda_tap": update_of("mgda_tap", setting, params, batches),
+        "mgda_tap": update_of("mgda_tap", setting, params, at_tap),
     }
 
 

@@ -1,5 +1,7 @@
 """Attention over histories: DIN's activation unit, masks, empty histories, what gets a gradient."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,11 @@ def unit(softmax=False):
 PARAMS = drawn(unit(), QUERY, KEYS, LIVE)
 
 
+@functools.cache
+def pool(softmax=False):
+    return jax.jit(unit(softmax).apply)
+
+
 def reference(query, keys, live, softmax):
     """The paper's pooling in float64, one row and one behaviour at a time."""
     p = jax.tree.map(np.float64, PARAMS["params"])
@@ -48,7 +55,7 @@ def reference(query, keys, live, softmax):
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_the_pooled_history_is_the_weighted_sum_of_the_paper(softmax):
-    found = unit(softmax).apply(PARAMS, QUERY, KEYS, LIVE)
+    found = pool(softmax)(PARAMS, QUERY, KEYS, LIVE)
     np.testing.assert_allclose(found, reference(QUERY, KEYS, LIVE, softmax), rtol=2e-5, atol=1e-5)
 
 
@@ -70,14 +77,14 @@ def test_padding_reaches_neither_value_nor_gradient(softmax):
 
 @pytest.mark.parametrize("softmax", [False, True])
 def test_an_empty_history_pools_to_0(softmax):
-    np.testing.assert_array_equal(unit(softmax).apply(PARAMS, QUERY, KEYS, LIVE)[3], 0)
+    np.testing.assert_array_equal(pool(softmax)(PARAMS, QUERY, KEYS, LIVE)[3], 0)
 
 
 def test_without_softmax_the_sum_tells_how_often_something_happened():
     keys = np.repeat(KEYS[:, :1], L, axis=1)
-    once, thrice = (unit().apply(PARAMS, QUERY, keys, np.arange(L) < [[n]] * B) for n in (1, 3))
+    once, thrice = (pool()(PARAMS, QUERY, keys, np.arange(L) < [[n]] * B) for n in (1, 3))
     np.testing.assert_allclose(thrice, 3 * once, rtol=1e-5)
-    once, thrice = (unit(True).apply(PARAMS, QUERY, keys, np.arange(L) < [[n]] * B) for n in (1, 3))
+    once, thrice = (pool(True)(PARAMS, QUERY, keys, np.arange(L) < [[n]] * B) for n in (1, 3))
     np.testing.assert_allclose(thrice, once, rtol=1e-5)
 
 
@@ -91,10 +98,10 @@ def test_units_of_a_stack_are_independent():
     keys, query = np.stack([KEYS, -KEYS]), np.stack([QUERY, QUERY])
     module = ActivationUnit(stack=(2,), features=(5,))
     params = drawn(module, query, keys, LIVE)
-    found = module.apply(params, query, keys, LIVE)
+    found = jax.jit(module.apply)(params, query, keys, LIVE)
     for t in range(2):
         own = jax.tree.map(lambda p, t=t: p[t], params)
-        np.testing.assert_allclose(found[t], unit().apply(own, query[t], keys[t], LIVE), rtol=1e-5)
+        np.testing.assert_allclose(found[t], pool()(own, query[t], keys[t], LIVE), rtol=1e-5)
 
 
 def test_additive_scores_know_the_place():
@@ -118,7 +125,7 @@ def test_din_pools_its_sequences_for_the_candidate_and_averages_the_others():
     params = drawn(module, IDS, NUMERIC)
     params["params"]["unit0"] = PARAMS["params"]
     tables = np.asarray(params["params"]["tables"]["tables"])
-    x = module.apply(params, IDS, NUMERIC)
+    x = jax.jit(module.apply)(params, IDS, NUMERIC)
     assert x.shape == (3, 2 + 2 + 2 + 2 + 1)
     np.testing.assert_array_equal(x[:, :2], tables[IDS[:, 0]])
     np.testing.assert_array_equal(x[:, 2:4], tables[6 + IDS[:, 1]])
@@ -133,7 +140,7 @@ def test_din_pools_its_sequences_for_the_candidate_and_averages_the_others():
 def test_the_row_of_padding_gets_no_gradient():
     module = DIN(TABLES, targets=(0, -1), features=(5,))
     params = drawn(module, IDS, NUMERIC)
-    slope = jax.grad(lambda p: jnp.sum(jnp.sin(module.apply(p, IDS, NUMERIC))))(params)
+    slope = jax.jit(jax.grad(lambda p: jnp.sum(jnp.sin(module.apply(p, IDS, NUMERIC)))))(params)
     moved = np.abs(slope["params"]["tables"]["tables"]).max(axis=1) > 0
     # Items 1 to 5 and kinds 1 to 3; colours have no padding.
     np.testing.assert_array_equal(moved, [0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1, 1])

@@ -1,11 +1,14 @@
 """LeNet: against SciPy's correlation, by hand, and per task."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.signal import correlate2d
 
+from mtl.compilation import compile_quickly
 from mtl.layers.lenet import LeNet, max_pool, patches
 
 NO_IDS = jnp.zeros((3, 0), jnp.int32)
@@ -16,6 +19,11 @@ def random_params(module, images, seed=0):
     shapes = jax.eval_shape(module.init, jax.random.key(0), NO_IDS, images)["params"]
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape), jnp.float32), shapes)
+
+
+@functools.cache
+def compiled(module):
+    return jax.jit(module.apply)
 
 
 def images_of(side, seed=1):
@@ -49,7 +57,7 @@ def test_features_are_those_of_convolutions_by_scipy(side):
     """A side of 17 leaves a row and a column that pooling cannot pair, twice."""
     images = images_of(side)
     params = random_params(LeNet(), images)
-    found = LeNet().apply({"params": params}, NO_IDS, images)
+    found = compiled(LeNet())({"params": params}, NO_IDS, images)
     expected = reference(params, images, side)
     assert found.shape == (3, {17: 20, 28: 320}[side])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * expected.max())
@@ -61,7 +69,8 @@ def test_ones_give_what_is_worked_out_by_hand():
     params = jax.tree.map(jnp.zeros_like, random_params(LeNet(), images))
     for layer in params.values():
         layer["kernel"] = jnp.ones_like(layer["kernel"])
-    np.testing.assert_array_equal(LeNet().apply({"params": params}, NO_IDS, images), np.full((3, 20), 6250.0))
+    found = compiled(LeNet())({"params": params}, NO_IDS, images)
+    np.testing.assert_array_equal(found, np.full((3, 20), 6250.0))
 
 
 def test_patches_hold_the_surroundings_row_by_row():
@@ -80,11 +89,11 @@ def test_pooling_takes_the_largest_of_each_block_and_keeps_nan():
 def test_a_private_network_per_task_equals_networks_on_their_own():
     images = images_of(16)
     params = random_params(LeNet((2,)), images)
-    found = LeNet((2,)).apply({"params": params}, NO_IDS, images)
+    found = compiled(LeNet((2,)))({"params": params}, NO_IDS, images)
     assert found.shape == (2, 3, 20)
     for t in range(2):
         own = jax.tree.map(lambda p, t=t: p[t], params)
-        alone = LeNet().apply({"params": own}, NO_IDS, images)
+        alone = compiled(LeNet())({"params": own}, NO_IDS, images)
         np.testing.assert_allclose(found[t], alone, rtol=1e-5, atol=1e-5 * alone.max())
 
 
@@ -105,7 +114,8 @@ def test_gradients_reach_every_parameter_and_agree_with_finite_differences(x64):
 
 
 def test_initial_kernels_have_the_variance_of_one_kernels_fan_in():
-    params = LeNet((4,)).init(jax.random.key(0), NO_IDS, images_of(16))["params"]
+    init = jax.jit(LeNet((4,)).init, compiler_options=compile_quickly())
+    params = init(jax.random.key(0), NO_IDS, images_of(16))["params"]
     assert params["conv1"]["kernel"].shape == (4, 250, 20)
     np.testing.assert_allclose(params["conv1"]["kernel"].var(), 2.0 / 250, rtol=0.05)
     assert not jnp.array_equal(params["conv0"]["kernel"][0], params["conv0"]["kernel"][1])
@@ -114,6 +124,7 @@ def test_initial_kernels_have_the_variance_of_one_kernels_fan_in():
 def test_computes_in_bfloat16_with_float32_parameters():
     images = images_of(16)
     module = LeNet(dtype=jnp.bfloat16)
-    variables = module.init(jax.random.key(0), NO_IDS, images)
-    assert module.apply(variables, NO_IDS, images).dtype == jnp.bfloat16
+    init = jax.jit(module.init, compiler_options=compile_quickly())
+    variables = init(jax.random.key(0), NO_IDS, images)
+    assert compiled(module)(variables, NO_IDS, images).dtype == jnp.bfloat16
     assert {p.dtype for p in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtl.compilation import compile_quickly
 from mtl.data import IdColumn, Schema
 from mtl.models import PRESETS, MultiTaskModel, build_model, initial_variables
 from mtl.tasks import Task
@@ -60,15 +61,21 @@ def random_params(model, batch, seed=0):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
+def start_statistics(model, batch):
+    """Running statistics at their start: rows pass the normalisation as they are."""
+
+    def others():
+        return {k: v for k, v in initial_variables(model, jax.random.key(0), batch).items() if k != "params"}
+
+    return jax.jit(others, compiler_options=compile_quickly())()
+
+
 @functools.cache
 def make_case(name):
     spec = {"name": name, "embedding_dim": 2, "tower_features": (7,)}
     model = build_model(spec, SCHEMA)
     batch = make_batch(SCHEMA)
-    # Running statistics at their start: rows pass the normalisation as they are.
-    stats = initial_variables(model, jax.random.key(0), batch)
-    del stats["params"]
-    return Case(name, model, random_params(model, batch), batch, stats)
+    return Case(name, model, random_params(model, batch), batch, start_statistics(model, batch))
 
 
 @pytest.fixture(params=PLAIN)
@@ -89,6 +96,11 @@ def schema():
 @pytest.fixture
 def batch_of():
     return make_batch
+
+
+@pytest.fixture
+def stats_of():
+    return start_statistics
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtl.compilation import compile_quickly
 from mtl.errors import InputError
-from mtl.models import PRESETS, build_model, initial_variables, zero_perturbations
+from mtl.models import PRESETS, build_model, zero_perturbations
 from mtl.tasks import Task, task_graph
 
 OUTPUTS = (1, 10, 1, 1)
@@ -61,9 +62,15 @@ TAPPED = {
 }
 
 
+@functools.cache
+def program(model):
+    """The compiled model; the outputs of each are compared with many others."""
+    return jax.jit(model.apply, compiler_options=compile_quickly())
+
+
 def apply(case, params=None, **kwargs):
     variables = {"params": case.params if params is None else params, **case.stats}
-    return jax.jit(functools.partial(case.model.apply, **kwargs))(variables, case.batch)
+    return program(case.model)(variables, case.batch, **kwargs)
 
 
 def test_outputs_have_one_row_per_task_and_zero_padding(case):
@@ -99,7 +106,7 @@ def test_a_private_slice_moves_its_own_task_and_that_tasks_descendants_only(case
         outputs = case.model.apply({"params": params, **case.stats}, case.batch)
         return jnp.sum(outputs * direction, axis=(1, 2))
 
-    jacobian = jax.jit(jax.jacrev(readings))(case.params)
+    jacobian = jax.jit(jax.jacrev(readings), compiler_options=compile_quickly())(case.params)
     num_private = num_shared = 0
     for keys, leaf in jax.tree_util.tree_leaves_with_path(jacobian):
         path = "/".join(key.key for key in keys)
@@ -119,7 +126,8 @@ def test_a_private_slice_moves_its_own_task_and_that_tasks_descendants_only(case
 @pytest.mark.parametrize("name", ["single_task", "ple", "dbmtl2"])
 def test_experts_and_tasks_start_different(preset, name):
     case = preset(name)
-    params = jax.jit(case.model.init)(jax.random.key(0), case.batch)["params"]
+    init = jax.jit(case.model.init, compiler_options=compile_quickly())
+    params = init(jax.random.key(0), case.batch)["params"]
     for keys, leaf in jax.tree_util.tree_leaves_with_path(params):
         name = keys[-1].key
         if not name.endswith("kernel") or leaf.ndim < 3:
@@ -130,7 +138,8 @@ def test_experts_and_tasks_start_different(preset, name):
 
 def test_given_rows_make_the_tables_unnecessary(case):
     encoder = case.model.encoder
-    rows = encoder.apply({"params": case.params["encoder"]}, case.batch["ids"], method="look_up")
+    look_up = jax.jit(functools.partial(encoder.apply, method="look_up"))
+    rows = look_up({"params": case.params["encoder"]}, case.batch["ids"])
     params = flax.traverse_util.flatten_dict(case.params, sep="/")
     kept = {path: leaf for path, leaf in params.items() if not path.endswith("/tables")}
     assert len(kept) == len(params) - 1
@@ -157,7 +166,8 @@ def test_no_implicit_promotion_of_dtypes(case):
 def test_runs_can_be_stacked(case, params_of):
     other = params_of(case.model, case.batch, seed=1)
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), case.params, other)
-    outputs = jax.jit(jax.vmap(lambda p: case.model.apply({"params": p, **case.stats}, case.batch)))(stacked)
+    run = jax.vmap(lambda p: case.model.apply({"params": p, **case.stats}, case.batch))
+    outputs = jax.jit(run, compiler_options=compile_quickly())(stacked)
     np.testing.assert_allclose(outputs[0], apply(case), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(outputs[1], apply(case, other), rtol=1e-4, atol=1e-5)
 
@@ -174,7 +184,8 @@ def test_gradient_at_the_tap_is_the_gradient_of_its_inputs(preset, name, path):
         variables = {"params": params, "perturbations": perturbations, **case.stats}
         return jnp.mean(jnp.sin(case.model.apply(variables, case.batch)))
 
-    grads, at_tap = jax.jit(jax.grad(loss, argnums=(0, 1)))(params, zeros)
+    slopes = jax.jit(jax.grad(loss, argnums=(0, 1)), compiler_options=compile_quickly())
+    grads, at_tap = slopes(params, zeros)
     (tap,) = jax.tree.leaves(at_tap)
     bias = flax.traverse_util.flatten_dict(grads, sep="/")[path]
     assert np.abs(tap).max() > 1e-6
@@ -206,14 +217,14 @@ def test_the_tap_changes_nothing(preset, train):
     for name in ("shared_bottom", "omoe", "mmoe", "ple", "attention_gate", "dselect_k", "cross_stitch"):
         case = preset(name)
         zeros = zero_perturbations(case.model, case.params, case.batch)
-        run = jax.jit(functools.partial(case.model.apply, train=train))
+        run = jax.jit(functools.partial(case.model.apply, train=train), compiler_options=compile_quickly())
         tapped = run({"params": case.params, "perturbations": zeros}, case.batch)
         plain = run({"params": case.params}, case.batch)
         np.testing.assert_allclose(plain, tapped, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("missing", ["id_columns", "numeric_columns"])
-def test_a_missing_column_group_is_no_trouble(case, schema, batch_of, params_of, missing):
+def test_a_missing_column_group_is_no_trouble(case, schema, batch_of, params_of, stats_of, missing):
     schema = schema._replace(**{missing: ()})
     wanted = "roles 'user' and 'item'" if PRESETS[case.name].get("encoder") == "ncf" else "role 'domain'"
     if missing == "id_columns" and case.name in ("nmtr", "separate_domains", "star", "dbmtl3"):
@@ -224,8 +235,7 @@ def test_a_missing_column_group_is_no_trouble(case, schema, batch_of, params_of,
     batch = batch_of(schema)
     params = params_of(model, batch)
     assert ("encoder" in params) == (missing != "id_columns" or "encoder" in PRESETS[case.name])
-    stats = initial_variables(model, jax.random.key(0), batch)
-    outputs = jax.jit(model.apply)({**stats, "params": params}, batch)
+    outputs = program(model)({**stats_of(model, batch), "params": params}, batch)
     assert outputs.shape == (4, 12, 10)
     assert np.all(np.isfinite(outputs))
 
@@ -235,11 +245,10 @@ def test_the_graph_of_the_descendants_above_is_the_schemas(schema):
     assert tuple(task.num_outputs for task in schema.tasks) == OUTPUTS
 
 
-def test_a_single_task_is_enough(case, schema, batch_of, params_of):
+def test_a_single_task_is_enough(case, schema, batch_of, params_of, stats_of):
     schema = schema._replace(tasks=(Task("click"),))
     model = build_model(case.name, schema)
     batch = batch_of(schema)
-    stats = initial_variables(model, jax.random.key(0), batch)
-    outputs = jax.jit(model.apply)({**stats, "params": params_of(model, batch)}, batch)
+    outputs = program(model)({**stats_of(model, batch), "params": params_of(model, batch)}, batch)
     assert outputs.shape == (1, 12, 1)
     assert np.all(np.isfinite(outputs))

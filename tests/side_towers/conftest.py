@@ -69,23 +69,27 @@ class Tower:
             "params"
         ]
         self.params = jax.tree.map(lambda p: jnp.float32(rng.normal(size=p.shape)), shapes)
+        self.serve, self.train = jax.jit(self._serve), jax.jit(self._train)
+
+    def _serve(self, params, rows, ids):
+        return self.module.apply({"params": params}, self.x, ids, self.numeric, rows)
+
+    def _train(self, params, rows, ids, key):
+        """What is sown in training."""
+        arguments = self.x, ids, self.numeric, rows
+        rngs = {"dropout": key}
+        return self.module.apply(
+            {"params": params}, *arguments, train=True, mutable=["penalties"], rngs=rngs
+        )[1]
 
     def __call__(self, params=None, rows=None, ids=IDS):
-        variables = {"params": self.params if params is None else params}
-        rows = self.rows if rows is None else rows
-        return self.module.apply(variables, self.x, ids, self.numeric, rows)
+        params = self.params if params is None else params
+        return self.serve(params, self.rows if rows is None else rows, ids)
 
     def penalties(self, params=None, rows=None, ids=IDS, key=0):
         """The sum of what is sown `[T]`."""
-        variables = {"params": self.params if params is None else params}
-        rows = self.rows if rows is None else rows
-        _, sown = self.module.apply(
-            variables,
-            *(self.x, ids, self.numeric, rows),
-            train=True,
-            mutable=["penalties"],
-            rngs={"dropout": jax.random.key(key)},
-        )
+        params = self.params if params is None else params
+        sown = self.train(params, self.rows if rows is None else rows, ids, jax.random.key(key))
         return sum(jax.tree.leaves(sown["penalties"]))
 
 

@@ -1,5 +1,9 @@
 """Random Gramians on which every solver is tested and timed."""
 
+from collections.abc import Callable
+from typing import Any
+
+import jax
 import numpy as np
 
 FULL_RANK, LOW_RANK, ILL_CONDITIONED, UNEVEN, OPPOSED = KINDS = range(5)
@@ -32,3 +36,22 @@ def random_gramians(num: int, size: int, seed: int, kinds: tuple[int, ...] = tup
 
 SIZES = ((2, 250), (3, 200), (4, 150), (6, 150), (8, 100), (16, 100), (32, 50), (64, 25))
 """Numbers of tasks, and how many Gramians of each: a thousand and a few in all."""
+
+BLOCK = 25
+
+
+def in_blocks(solve: Callable) -> Callable:
+    """Calls `solve` on 25 rows of its arrays at a time: so one program serves any number of rows.
+
+    Args:
+      solve: a compiled function of arrays `[25, …]` and of numbers, which are handed on.
+    """
+
+    def call(grams: np.ndarray, *others: Any) -> Any:
+        num = len(grams)
+        rows = np.minimum(np.arange(-(-num // BLOCK) * BLOCK), num - 1).reshape(-1, BLOCK)
+        arguments = (np.asarray(grams), *others)
+        parts = [solve(*(x[i] if isinstance(x, np.ndarray) else x for x in arguments)) for i in rows]
+        return jax.tree.map(lambda *x: np.concatenate(x)[:num], *parts)
+
+    return call

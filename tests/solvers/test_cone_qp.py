@@ -5,14 +5,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from gramians import SIZES, random_gramians
+from gramians import SIZES, in_blocks, random_gramians
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mtl.solvers import cone_qp, cone_residual
 
-SOLVE = jax.jit(jax.vmap(cone_qp))
+SOLVE = in_blocks(jax.jit(jax.vmap(cone_qp)))
+ALONE = jax.jit(cone_qp)
 
 
 def lower_bounds(kind: str, grams: np.ndarray) -> np.ndarray:
@@ -91,7 +92,7 @@ def test_matches_non_negative_least_squares(size, x64):
 )
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_small_problems_by_hand(gram, lower, weights, scale):
-    solution = cone_qp(jnp.asarray(gram, jnp.float32) * scale, jnp.asarray(lower, jnp.float32))
+    solution = ALONE(jnp.asarray(gram, jnp.float32) * scale, jnp.asarray(lower, jnp.float32))
     np.testing.assert_allclose(solution.weights, weights, rtol=1e-5, atol=1e-7)
     assert float(solution.residual) <= 1e-6
 
@@ -105,11 +106,11 @@ def test_small_problems_by_hand(gram, lower, weights, scale):
 def test_the_direction_is_a_projection_whatever_the_order_and_the_scales(jac, lower, order, scales):
     jac = jac + 0.05 * np.eye(5, 6)
     with jax.enable_x64(True):
-        v = np.asarray(jax.jit(cone_qp)(jac @ jac.T, lower).weights)
+        v = np.asarray(ALONE(jac @ jac.T, lower).weights)
         # Gradients s_i g_i with bounds u_i / s_i pose the same problem.
         order, s = np.asarray(order), np.asarray(scales)
         scaled = jac[order] * s[:, None]
-        moved = np.asarray(jax.jit(cone_qp)(scaled @ scaled.T, lower[order] / s).weights)
+        moved = np.asarray(ALONE(scaled @ scaled.T, lower[order] / s).weights)
     start, nearest = jac.T @ lower, jac.T @ v
     # x is the projection of Jᵀu on {Jx ≥ 0}: it lies in the cone, and Jᵀu − x in its polar, orthogonal to x.
     assert (jac @ nearest).min() >= -1e-10
@@ -120,7 +121,7 @@ def test_the_direction_is_a_projection_whatever_the_order_and_the_scales(jac, lo
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_non_finite_gramian_never_looks_like_an_answer(bad):
-    solution = cone_qp(jnp.array([[1.0, bad], [bad, 1.0]]), jnp.ones(2))
+    solution = ALONE(jnp.array([[1.0, bad], [bad, 1.0]]), jnp.ones(2))
     assert np.isnan(solution.weights).all()
     assert np.isnan(solution.residual)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from gramians import FULL_RANK, LOW_RANK, OPPOSED, SIZES, UNEVEN, random_gramians
+from gramians import FULL_RANK, LOW_RANK, OPPOSED, SIZES, UNEVEN, in_blocks, random_gramians
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,14 +16,13 @@ SHORTEST = jax.jit(lambda gram: simplex_qp(gram).weights)
 ORACLE = np.array([[4.0, -1.5], [-1.5, 1.0]])
 
 
-@functools.cache
-def solver(radius: float):
-    return jax.jit(jax.vmap(functools.partial(conflict_averse, radius=radius)))
+SOLVE = in_blocks(jax.jit(jax.vmap(conflict_averse, in_axes=(0, None))))
+"""The radius is an argument of the program; `test_radii_as_arguments_of_one_program` has it as a number."""
 
 
 def one(gram, radius: float) -> QPSolution:
-    """A single call; the compiled program is shared by the calls of one size and dtype."""
-    return jax.tree.map(lambda x: x[0], solver(radius)(jnp.asarray(gram)[None]))
+    """A single call."""
+    return jax.tree.map(lambda x: x[0], SOLVE(np.asarray(gram)[None], radius))
 
 
 def mean_norm(gram: np.ndarray) -> float:
@@ -60,7 +59,7 @@ def distance(gram: np.ndarray, a: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("size", "num"), SIZES)
 def test_residual_in_float32(size, num):
-    solution = solver(0.5)(random_gramians(num, size, 0).astype(np.float32))
+    solution = SOLVE(random_gramians(num, size, 0).astype(np.float32), 0.5)
     assert float(jnp.max(solution.residual)) <= 1e-5
     assert np.isfinite(solution.weights).all()
 
@@ -68,7 +67,7 @@ def test_residual_in_float32(size, num):
 @pytest.mark.parametrize(("size", "num"), SIZES)
 def test_residual_in_float64(size, num, x64):
     grams = random_gramians(num, size, 0)
-    solution = solver(0.5)(grams)
+    solution = SOLVE(grams, 0.5)
     assert solution.weights.dtype == jnp.float64
     assert float(jnp.max(solution.residual)) <= 1e-10
     for gram, a in zip(grams, np.asarray(solution.weights)):
@@ -79,9 +78,9 @@ def test_residual_in_float64(size, num, x64):
 @pytest.mark.parametrize(("size", "num"), SIZES)
 def test_residual_with_a_ball_that_holds_the_origin(size, num):
     grams = random_gramians(num // 4, size, 0, (FULL_RANK,))
-    assert float(jnp.max(solver(1.5)(grams.astype(np.float32)).residual)) <= 1e-5
+    assert float(jnp.max(SOLVE(grams.astype(np.float32), 1.5).residual)) <= 1e-5
     with jax.enable_x64(True):
-        assert float(jnp.max(solver(1.5)(grams).residual)) <= 1e-10
+        assert float(jnp.max(SOLVE(grams, 1.5).residual)) <= 1e-10
 
 
 @pytest.mark.parametrize(("size", "radius"), [(2, 1.0), (2, 1.5), (3, 0.9), (4, 0.9), (8, 0.9), (8, 1.0)])
@@ -110,7 +109,7 @@ def test_opposed_gradients_get_the_nearest_direction_that_harms_no_task(size, ra
 def test_near_stationary_points_the_residual_is_the_true_one(size, kind, radius, x64):
     """Where Jᵀw vanishes its direction is lost to rounding; the certificate says how much that costs."""
     grams = random_gramians(60, size, 1, (kind,))
-    weights, residual = map(np.asarray, solver(radius)(grams))
+    weights, residual = map(np.asarray, SOLVE(grams, radius))
     assert np.isfinite(weights).all()
     for gram, a, r in zip(grams, weights, residual):
         d = np.sqrt(np.diag(gram))
@@ -140,7 +139,7 @@ def test_near_stationary_points_the_residual_is_the_true_one(size, kind, radius,
 def test_matches_scipy(size, radius, x64):
     """The dual by SLSQP, as in the reference code, but in float64 and to a tight tolerance."""
     grams = random_gramians(8, size, 2, (FULL_RANK,))
-    for gram, a in zip(grams, np.asarray(solver(radius)(grams).weights)):
+    for gram, a in zip(grams, np.asarray(SOLVE(grams, radius).weights)):
         gram = gram / np.trace(gram)
         found = scipy.optimize.minimize(
             lambda w, gram=gram: dual_value(gram, w, radius),
@@ -170,7 +169,7 @@ def test_small_problems_by_hand(scale):
 
 def test_radius_zero_is_the_mean_and_one_task_its_gradient():
     grams = random_gramians(20, 4, 4, (FULL_RANK, UNEVEN)).astype(np.float32)
-    solution = solver(0.0)(grams)
+    solution = SOLVE(grams, 0.0)
     np.testing.assert_array_equal(solution.weights, 0.25)
     np.testing.assert_array_equal(solution.residual, 0)
     np.testing.assert_allclose(one(jnp.array([[7.0]]), 0.5).weights, [1.5], rtol=1e-6)
@@ -180,7 +179,7 @@ def test_radius_zero_is_the_mean_and_one_task_its_gradient():
 def test_a_ball_that_holds_the_origin_gives_a_direction_without_conflict(size, x64):
     grams = random_gramians(40, size, 5, (FULL_RANK, UNEVEN))
     for radius in (1.0, 1.5):
-        for gram, a in zip(grams, np.asarray(solver(radius)(grams).weights)):
+        for gram, a in zip(grams, np.asarray(SOLVE(grams, radius).weights)):
             length = np.sqrt(a @ gram @ a)
             assert ((gram @ a) / np.sqrt(np.diag(gram))).min() >= -1e-9 * max(length, mean_norm(gram))
             np.testing.assert_allclose(distance(gram, a), radius, rtol=1e-9)  # the bound is active
@@ -199,7 +198,7 @@ def test_no_direction_in_the_ball_is_better_whatever_order_and_scale(jac, other,
     jac = jac + 1.5 * np.eye(4, 6)
     gram, order = jac @ jac.T, np.asarray(order)
     with jax.enable_x64(True):
-        plain, moved = np.asarray(solver(0.5)(np.stack([gram, gram[order][:, order] * scale])).weights)
+        plain, moved = np.asarray(SOLVE(np.stack([gram, gram[order][:, order] * scale]), 0.5).weights)
     np.testing.assert_allclose(moved, plain[order], rtol=1e-7)
     mean = jac.mean(axis=0)
     np.testing.assert_allclose(np.linalg.norm(jac.T @ plain - mean), 0.5 * np.linalg.norm(mean), rtol=1e-9)
@@ -229,7 +228,7 @@ def test_vmap_and_scan_equal_single_calls():
     grams = random_gramians(10, 4, 3, (FULL_RANK,)).astype(np.float32)
     solve = jax.jit(functools.partial(conflict_averse, radius=0.5))
     single = np.stack([solve(g).weights for g in grams])
-    np.testing.assert_allclose(solver(0.5)(grams).weights, single, rtol=1e-4)
+    np.testing.assert_allclose(SOLVE(grams, 0.5).weights, single, rtol=1e-4)
     scanned = jax.lax.scan(lambda carry, g: (carry, solve(g).weights), 0, grams)[1]
     np.testing.assert_allclose(scanned, single, rtol=1e-4)
 
@@ -240,5 +239,6 @@ def test_radii_as_arguments_of_one_program(x64):
     radii = np.array([0.0, 1e-4, 0.5, 1.5])
     found = jax.jit(jax.vmap(conflict_averse, in_axes=(None, 0)))(gram, radii)
     for radius, weights in zip(radii, found.weights, strict=True):
-        np.testing.assert_allclose(weights, one(gram, float(radius)).weights, rtol=1e-9)
+        alone = jax.jit(functools.partial(conflict_averse, radius=float(radius)))(gram)
+        np.testing.assert_allclose(weights, alone.weights, rtol=1e-9)
     assert float(jnp.max(found.residual)) <= 1e-10

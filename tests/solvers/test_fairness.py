@@ -5,7 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from gramians import FULL_RANK, ILL_CONDITIONED, LOW_RANK, OPPOSED, SIZES, UNEVEN, random_gramians
+from gramians import (
+    FULL_RANK,
+    ILL_CONDITIONED,
+    LOW_RANK,
+    OPPOSED,
+    SIZES,
+    UNEVEN,
+    in_blocks,
+    random_gramians,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -16,17 +25,19 @@ from mtl.solvers.fairness import RIDGE
 ORACLE = np.array([[4.0, -1.5], [-1.5, 1.0]])
 
 
-SHORTEST = jax.jit(jax.vmap(simplex_qp))
+SHORTEST = in_blocks(jax.jit(jax.vmap(simplex_qp)))
+NASH = in_blocks(jax.jit(jax.vmap(fair_weights)))
+FAIR = in_blocks(jax.jit(jax.vmap(fair_weights, in_axes=(0, None))))
 
 
-@functools.cache
-def solver(fairness: float):
-    return jax.jit(jax.vmap(functools.partial(fair_weights, fairness=fairness)))
+def solve(grams, fairness: float = 1.0) -> QPSolution:
+    """Nash-MTL's number is part of the program; any other an argument, which `…_as_an_argument` compares."""
+    return NASH(grams) if fairness == 1.0 else FAIR(grams, fairness)
 
 
 def one(gram, fairness: float = 1.0) -> QPSolution:
-    """A single call; the compiled program is shared by the calls of one size and dtype."""
-    return jax.tree.map(lambda x: x[0], solver(fairness)(jnp.asarray(gram)[None]))
+    """A single call."""
+    return jax.tree.map(lambda x: x[0], solve(np.asarray(gram)[None], fairness))
 
 
 def solvable(num: int, size: int, decades: float, seed: int = 0) -> np.ndarray:
@@ -55,7 +66,7 @@ def rounding(gram: np.ndarray, alpha: np.ndarray, eps: float, s: float = 1.0) ->
 @pytest.mark.parametrize(("size", "num"), SIZES)
 def test_nash_residual_in_float32(size, num):
     grams = solvable(num, size, 4).astype(np.float32)
-    solution = solver(1.0)(grams)
+    solution = NASH(grams)
     assert float(jnp.max(solution.residual)) <= 1e-5
     assert float(jnp.min(solution.weights)) > 0
 
@@ -63,7 +74,7 @@ def test_nash_residual_in_float32(size, num):
 @pytest.mark.parametrize(("size", "num"), SIZES)
 def test_nash_residual_in_float64(size, num, x64):
     grams = solvable(num, size, 4)
-    solution = solver(1.0)(grams)
+    solution = NASH(grams)
     assert solution.weights.dtype == jnp.float64
     assert float(jnp.max(solution.residual)) <= 1e-10
     alpha = np.asarray(solution.weights)
@@ -77,9 +88,9 @@ def test_nash_residual_in_float64(size, num, x64):
 def test_fairgrad_residual(size, num, fairness):
     """At any common scale, with scales of the rows within a factor of ten of each other."""
     grams = solvable(num // 4, size, 0.5)
-    assert float(jnp.max(solver(fairness)(grams.astype(np.float32)).residual)) <= 1e-5
+    assert float(jnp.max(solve(grams.astype(np.float32), fairness).residual)) <= 1e-5
     with jax.enable_x64(True):
-        assert float(jnp.max(solver(fairness)(grams).residual)) <= 1e-10
+        assert float(jnp.max(solve(grams, fairness).residual)) <= 1e-10
 
 
 @pytest.mark.parametrize("size", [2, 4, 8, 32])
@@ -91,11 +102,11 @@ def test_ill_conditioned_problems_are_solved_as_far_as_weights_can_be_rounded(si
     """
     with jax.enable_x64(True):
         grams = random_gramians(50, size, 0, (kind,))
-        solution = solver(1.0)(grams)
+        solution = NASH(grams)
         for gram, alpha, residual in zip(grams, *map(np.asarray, solution)):
             assert residual <= max(1e-14, 8 * rounding(gram, alpha, np.finfo(np.float64).eps).max())
     grams = grams.astype(np.float32)
-    alpha, residual = map(np.asarray, solver(1.0)(grams))
+    alpha, residual = map(np.asarray, NASH(grams))
     well_posed = 0
     for gram, a, r in zip(grams.astype(np.float64), alpha.astype(np.float64), residual):
         floor = rounding(gram, a, np.finfo(np.float32).eps).max()
@@ -111,7 +122,7 @@ def test_fairgrad_with_gradients_of_very_different_scales(size, fairness):
     for dtype, x64 in ((np.float32, False), (np.float64, True)):
         with jax.enable_x64(x64):
             grams = solvable(100, size, 2).astype(dtype)
-            solution = solver(fairness)(grams)
+            solution = solve(grams, fairness)
         for gram, a, r in zip(grams.astype(np.float64), *map(np.float64, solution)):
             assert r <= 8 * rounding(gram, a, np.finfo(dtype).eps, fairness).max()
 
@@ -122,7 +133,7 @@ def test_fairgrad_with_gradients_of_very_different_scales(size, fairness):
 def test_where_no_solution_exists_the_residual_says_so(size, kind, fairness, x64):
     """At a Pareto-stationary point it is large; reported equals recomputed, and the weights are bounded."""
     grams = random_gramians(60, size, 1, (kind,))
-    alpha, residual = map(np.asarray, solver(fairness)(grams))
+    alpha, residual = map(np.asarray, solve(grams, fairness))
     norms = np.sqrt(np.einsum("nii->ni", grams))
     cosines = grams / norms[:, :, None] / norms[:, None, :]
     shortest = np.asarray(SHORTEST(cosines).weights)
@@ -150,7 +161,7 @@ def test_matches_scipy(size, fairness, x64):
     """The convex potential by L-BFGS-B, and from there the equations by Powell's hybrid method."""
     grams = solvable(10, size, 0)
     e = 1 / fairness
-    for gram, alpha in zip(grams, np.asarray(solver(fairness)(grams).weights)):
+    for gram, alpha in zip(grams, np.asarray(solve(grams, fairness).weights)):
         gram, unit = gram / np.trace(gram), np.trace(gram)
 
         def potential(a, gram=gram):
@@ -232,7 +243,7 @@ def test_nash_depends_neither_on_the_order_nor_on_the_scale_of_any_task(jac, ord
     order, scales = np.asarray(order), np.asarray(scales)
     moved = (gram * np.outer(scales, scales))[order][:, order]
     with jax.enable_x64(True):
-        plain, other = np.asarray(solver(1.0)(np.stack([gram, moved])).weights)
+        plain, other = np.asarray(NASH(np.stack([gram, moved])).weights)
     if np.linalg.eigvalsh(gram / np.sqrt(np.outer(np.diag(gram), np.diag(gram))))[0] > 1e-3:
         np.testing.assert_allclose(other, (plain / scales)[order], rtol=1e-8)
         np.testing.assert_allclose(plain @ gram @ plain, 4, rtol=1e-8)
@@ -261,7 +272,7 @@ def test_a_non_finite_gramian_never_looks_like_an_answer(bad):
 def test_finite_gramians_give_finite_weights(fairness):
     """Even where the solution spans more decades than float32 has."""
     for kind in (LOW_RANK, ILL_CONDITIONED, UNEVEN, OPPOSED):
-        solution = solver(fairness)(random_gramians(50, 4, 2, (kind,)).astype(np.float32))
+        solution = solve(random_gramians(50, 4, 2, (kind,)).astype(np.float32), fairness)
         assert np.isfinite(solution.weights).all()
         assert not np.isnan(solution.residual).any()
 
@@ -270,7 +281,7 @@ def test_vmap_and_scan_equal_single_calls():
     grams = solvable(10, 4, 2).astype(np.float32)
     solve = jax.jit(fair_weights)
     single = np.stack([solve(g).weights for g in grams])
-    np.testing.assert_allclose(solver(1.0)(grams).weights, single, rtol=1e-4)
+    np.testing.assert_allclose(NASH(grams).weights, single, rtol=1e-4)
     scanned = jax.lax.scan(lambda carry, g: (carry, solve(g).weights), 0, grams)[1]
     np.testing.assert_allclose(scanned, single, rtol=1e-4)
 
@@ -281,5 +292,6 @@ def test_fairness_as_an_argument_of_one_program(x64):
     fairness = np.array([0.5, 1.0, 2.0, 5.0])
     found = jax.jit(jax.vmap(fair_weights, in_axes=(None, 0)))(gram, fairness)
     for s, weights in zip(fairness, found.weights, strict=True):
-        np.testing.assert_allclose(weights, one(gram, float(s)).weights, rtol=1e-9)
+        alone = jax.jit(functools.partial(fair_weights, fairness=float(s)))(gram)
+        np.testing.assert_allclose(weights, alone.weights, rtol=1e-9)
     assert float(jnp.max(found.residual)) <= 1e-10

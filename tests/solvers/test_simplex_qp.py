@@ -3,14 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from gramians import random_gramians
+from gramians import in_blocks, random_gramians
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mtl.solvers import kkt_residual, project_simplex, simplex_qp
 
-SOLVE = jax.jit(jax.vmap(simplex_qp))
+SOLVE = in_blocks(jax.jit(jax.vmap(simplex_qp)))
+ALONE = jax.jit(simplex_qp)
 
 
 SIZES = ((2, 2500), (3, 2000), (4, 1500), (6, 1500), (8, 1000), (16, 1000), (32, 400), (64, 100))
@@ -53,7 +54,7 @@ def test_matches_scipy(floors, x64):
     lower = np.zeros(4) if floors is None else np.asarray(floors)
     for gram in random_gramians(20, 4, 2)[::5]:  # well-posed ones, so that the minimiser is unique
         gram = gram / np.trace(gram)
-        found = simplex_qp(jnp.asarray(gram), None if floors is None else jnp.asarray(lower))
+        found = ALONE(jnp.asarray(gram), None if floors is None else jnp.asarray(lower))
         expected = scipy.optimize.minimize(
             lambda a, gram=gram: 0.5 * a @ gram @ a,
             np.full(4, 0.25),
@@ -80,7 +81,7 @@ def test_matches_scipy(floors, x64):
 )
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 def test_small_problems_by_hand(gram, weights, scale):
-    solution = simplex_qp(jnp.asarray(gram, jnp.float32) * scale)
+    solution = ALONE(jnp.asarray(gram, jnp.float32) * scale)
     assert float(solution.residual) <= 1e-6
     if weights is not None:
         np.testing.assert_allclose(solution.weights, weights, atol=1e-6)
@@ -96,15 +97,15 @@ def test_a_zero_gradient_takes_no_part():
 
 def test_floors_at_the_edge_of_the_simplex():
     gram = jnp.array([[1.0, 0.2], [0.2, 3.0]])
-    np.testing.assert_allclose(simplex_qp(gram, jnp.array([0.3, 0.7])).weights, [0.3, 0.7], atol=1e-6)
-    np.testing.assert_allclose(simplex_qp(gram, jnp.array([0.0, 0.5])).weights, [0.5, 0.5], atol=1e-6)
+    np.testing.assert_allclose(ALONE(gram, jnp.array([0.3, 0.7])).weights, [0.3, 0.7], atol=1e-6)
+    np.testing.assert_allclose(ALONE(gram, jnp.array([0.0, 0.5])).weights, [0.5, 0.5], atol=1e-6)
     zero_task = jnp.array([[1.0, 0.0], [0.0, 0.0]])
-    np.testing.assert_allclose(simplex_qp(zero_task, jnp.array([0.1, 0.2])).weights, [0.8, 0.2], atol=1e-6)
+    np.testing.assert_allclose(ALONE(zero_task, jnp.array([0.1, 0.2])).weights, [0.8, 0.2], atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_non_finite_gramian_never_looks_like_an_answer(bad):
-    solution = simplex_qp(jnp.array([[1.0, bad], [bad, 1.0]]))
+    solution = ALONE(jnp.array([[1.0, bad], [bad, 1.0]]))
     assert np.isnan(solution.weights).all()
     assert np.isnan(solution.residual)
 
@@ -127,9 +128,8 @@ def test_order_and_scale_do_not_matter(jac, order, scale):
     gram = jac @ jac.T
     order = np.asarray(order)
     with jax.enable_x64(True):
-        solve = jax.jit(simplex_qp)
-        point = np.asarray(solve(gram).weights)
-        moved = np.asarray(solve(gram[order][:, order] * scale).weights)
+        point = np.asarray(ALONE(gram).weights)
+        moved = np.asarray(ALONE(gram[order][:, order] * scale).weights)
         shortest = point @ gram @ point
         # Directions agree even where the weights are not unique.
         back = np.empty(5)

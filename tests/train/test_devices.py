@@ -92,7 +92,8 @@ def model(kind="plain"):
 @functools.cache
 def shared(kind):
     batch = {k: jnp.asarray(v[:8]) for k, v in make_columns().items()}
-    params = model(kind).init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, batch)["params"]
+    init = jax.jit(model(kind).init, compiler_options=compile_quickly())
+    params = init({"params": jax.random.key(0), "dropout": jax.random.key(1)}, batch)["params"]
     return find_ownership(model(kind), TASKS, params, batch).shared
 
 

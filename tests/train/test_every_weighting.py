@@ -43,12 +43,18 @@ def model():
     return build_model(spec, dataset().schema)
 
 
-def build(name):
-    spec = {"name": name, **ARGUMENTS.get(name, {})}
+@functools.cache
+def start():
+    """Parameters, and which of them the tasks share."""
     batch = {k: v[:4] for k, v in dataset().splits["train"].items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    params = model().init(keys, batch)["params"]
-    shared = find_ownership(model(), TASKS, params, batch).shared
+    params = jax.jit(model().init, compiler_options=compile_quickly())(keys, batch)["params"]
+    return params, find_ownership(model(), TASKS, params, batch).shared
+
+
+def build(name):
+    spec = {"name": name, **ARGUMENTS.get(name, {})}
+    params, shared = start()
     kinds = [t.kind for t in TASKS]
     return params, weightings.build(spec, kinds=kinds, shared=shared, steps_per_epoch=2)
 
@@ -74,11 +80,17 @@ def test_a_model_learns(name):
     assert totals[-5:].mean() < 0.9 * totals[0]
 
 
+@functools.cache
+def functions(num_runs):
+    layout = layout_for(num_runs)
+    return layout, model_program(model(), layout)
+
+
 def fit(name, seeds):
     _, weighting = build(name)
     asks = weightings.needs(name)
     steps = budget(SETTINGS, 72, asks.batches)
-    layout = layout_for(len(seeds))
+    layout, program = functions(len(seeds))
     train = train_program(
         model(),
         TASKS,
@@ -90,7 +102,7 @@ def fit(name, seeds):
     )
     data = group_data([dataset().splits], 8, layout)
     runs = Stack(np.array(seeds, np.uint32), np.zeros(len(seeds), np.int32), {})
-    return train_group(layout, model_program(model(), layout), train, TASKS, SETTINGS, steps, data, runs)
+    return train_group(layout, program, train, TASKS, SETTINGS, steps, data, runs)
 
 
 def weights_of(result):

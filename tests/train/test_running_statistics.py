@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mtl import weightings
+from mtl.compilation import compile_quickly
 from mtl.data import load
 from mtl.models import build_model, initial_variables
 from mtl.train import (
@@ -122,10 +123,16 @@ def batch(rows=16):
     return {k: jnp.asarray(v[:rows]) for k, v in dataset().splits["train"].items()}
 
 
+def started():
+    """The model, its tasks, parameters and statistics before the first step."""
+    model = build_model(SPEC, dataset().schema)
+    init = jax.jit(functools.partial(initial_variables, model), compiler_options=compile_quickly())
+    stats = init(jax.random.key(0), batch())
+    return model, dataset().schema.tasks, stats.pop("params"), stats
+
+
 def test_a_step_renews_them_once_and_evaluation_never():
-    model, tasks = build_model(SPEC, dataset().schema), dataset().schema.tasks
-    stats = initial_variables(model, jax.random.key(0), batch())
-    params = stats.pop("params")
+    model, tasks, params, stats = started()
     loss_fn = jax.jit(make_loss_fn(model, tasks, stats), static_argnames="train")
     losses, renewed = loss_fn(params, batch(), jax.random.key(1))
     assert losses.shape == (2,)
@@ -154,9 +161,7 @@ def test_losses_seen_after_a_step_leave_them_alone():
 
 
 def test_ownership_is_found_with_them():
-    model, tasks = build_model(SPEC, dataset().schema), dataset().schema.tasks
-    stats = initial_variables(model, jax.random.key(0), batch())
-    params = stats.pop("params")
+    model, tasks, params, stats = started()
     shared = find_ownership(model, tasks, params, batch(), stats).shared
     assert shared["extractor"]["norm"]["scale"]
     assert not shared["towers"]["dense0"]["kernel"]

@@ -51,18 +51,24 @@ class Setup(NamedTuple):
 
 
 @functools.cache
+def functions(num_runs, devices, dtype):
+    layout = layout_for(num_runs, jax.devices()[:devices])
+    model = build_model(SPEC, dataset().schema, dtype=dtype)
+    return layout, model, model_program(model, layout)
+
+
+@functools.cache
 def setup(weighting="static", num_runs=3, devices=1, dtype="float32", tap=False):
     spec = {"name": weighting, "tap": True} if tap else weighting
-    model = build_model(SPEC, dataset().schema, dtype=dtype)
     steps = budget(SETTINGS, 24)
     built = weightings.build(spec, kinds=[t.kind for t in TASKS])
 
     def make_optimizer(numbers):
         return chain(built, SETTINGS._replace(**numbers), steps.steps)
 
-    layout = layout_for(num_runs, jax.devices()[:devices])
+    layout, model, program = functions(num_runs, devices, dtype)
     train = train_program(model, TASKS, make_optimizer, steps, SETTINGS.batch_size, layout, tap=tap)
-    return Setup(layout, model_program(model, layout), train, steps)
+    return Setup(layout, program, train, steps)
 
 
 @functools.cache

@@ -1,5 +1,7 @@
 """What is special to static, loss_norm, uwl, mgda and pe_ltr."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import scipy.optimize
 
 from mtl import weightings
+from mtl.compilation import compile_quickly
 from mtl.errors import InputError
 from mtl.jacobian import gramian
 from mtl.solvers import simplex_qp
@@ -22,10 +25,15 @@ def rows_with_gramian(gram) -> jnp.ndarray:
 ORACLE = [[4.0, -1.5], [-1.5, 1.0]]
 
 
+@functools.cache
+def compiled(tx):
+    return jax.jit(tx.update, compiler_options=compile_quickly())
+
+
 def weights_of(tx, grads, losses=None, steps=1):
     state = tx.init(jnp.zeros(grads.shape[1:]))
     for _ in range(steps):
-        update, state = tx.update(grads, state, losses=losses)
+        update, state = compiled(tx)(grads, state, losses=losses)
     return update, state
 
 
@@ -68,18 +76,20 @@ def test_mgda_l2_with_two_tasks():
 
 @pytest.mark.parametrize("num_tasks", [2, 3, 5, 8])
 def test_mgda_does_not_conflict_with_any_task(num_tasks):
+    tx = weightings.mgda(num_tasks)
     for seed in range(20):
         grads = jax.random.normal(jax.random.key(seed), (num_tasks, 20))
-        update, _ = weights_of(weightings.mgda(num_tasks), grads)
+        update, _ = weights_of(tx, grads)
         slopes = grads @ update
         assert float(slopes.min()) >= float(update @ update) * (1 - 1e-4) - 1e-6
 
 
 def test_mgda_stands_still_at_a_pareto_stationary_point_and_only_there():
     opposed = jnp.array([[1.0, 2.0, 0.0], [-3.0, -6.0, 0.0]])
-    update, _ = weights_of(weightings.mgda(2), opposed)
+    tx = weightings.mgda(2)
+    update, _ = weights_of(tx, opposed)
     np.testing.assert_allclose(update, 0, atol=1e-5)
-    update, _ = weights_of(weightings.mgda(2), opposed.at[0, 2].set(0.5))
+    update, _ = weights_of(tx, opposed.at[0, 2].set(0.5))
     assert float(jnp.linalg.norm(update)) > 0.1
 
 
@@ -107,10 +117,11 @@ def test_pe_ltr_is_not_swapped(exact):
 
 @pytest.mark.parametrize("floors", [(0.0, 0.0), (0.5, 0.0), (0.2, 0.2), (0.0, 0.9), (0.4, 0.6)])
 def test_pe_ltr_two_steps_are_exact_for_two_tasks(floors):
+    in_two_steps, exactly = (weightings.pe_ltr(floors=floors, exact=exact) for exact in (False, True))
     for seed in range(10):
         grads = jax.random.normal(jax.random.key(seed), (2, 6)) * jnp.array([[1.0], [3.0]])
-        _, two = weights_of(weightings.pe_ltr(floors=floors), grads)
-        _, exact = weights_of(weightings.pe_ltr(floors=floors, exact=True), grads)
+        _, two = weights_of(in_two_steps, grads)
+        _, exact = weights_of(exactly, grads)
         np.testing.assert_allclose(two.weights, exact.weights, atol=1e-5)
         assert (np.asarray(two.weights) >= np.asarray(floors) - 1e-6).all()
         np.testing.assert_allclose(two.weights.sum(), 1, atol=1e-6)
@@ -119,6 +130,7 @@ def test_pe_ltr_two_steps_are_exact_for_two_tasks(floors):
 def test_pe_ltr_two_steps_against_the_paper_in_numpy(x64):
     """The bordered system by NumPy's pseudo-inverse, the projection by SciPy's NNLS-type solver."""
     floors = np.array([0.1, 0.05, 0.2, 0.0])
+    solve = jax.jit(two_steps)
     rng = np.random.default_rng(0)
     for _ in range(10):
         jac = rng.normal(size=(4, 7)) * rng.uniform(0.5, 3, size=(4, 1))
@@ -134,7 +146,7 @@ def test_pe_ltr_two_steps_against_the_paper_in_numpy(x64):
             constraints={"type": "eq", "fun": lambda w: w.sum() - (1 - floors.sum())},
             options={"ftol": 1e-15, "maxiter": 300},
         ).x
-        found = two_steps(jnp.asarray(gram), jnp.asarray(floors))
+        found = solve(jnp.asarray(gram), jnp.asarray(floors))
         np.testing.assert_allclose(found, free + floors, atol=1e-6)
 
 
@@ -142,10 +154,11 @@ def test_pe_ltr_two_steps_can_miss_the_optimum_and_say_so(x64):
     """For three tasks the projection is not the QP's answer; the residual shows it."""
     rng = np.random.default_rng(1)
     gaps = []
+    in_two_steps, exactly = weightings.pe_ltr(3), weightings.pe_ltr(3, exact=True)
     for _ in range(50):
         jac = rng.normal(size=(3, 4)) * rng.uniform(0.2, 4, size=(3, 1))
-        _, two = weights_of(weightings.pe_ltr(3), jnp.asarray(jac))
-        _, exact = weights_of(weightings.pe_ltr(3, exact=True), jnp.asarray(jac))
+        _, two = weights_of(in_two_steps, jnp.asarray(jac))
+        _, exact = weights_of(exactly, jnp.asarray(jac))
         gram = jac @ jac.T
         length = [float(w @ gram @ w) for w in (np.asarray(two.weights), np.asarray(exact.weights))]
         assert length[1] <= length[0] * (1 + 1e-6)
@@ -166,7 +179,7 @@ def test_mgda_with_floors_is_pe_ltr_exact():
     grads = jax.random.normal(jax.random.key(5), (4, 9))
     floors = jnp.array([0.1, 0.2, 0.0, 0.3])
     _, state = weights_of(weightings.pe_ltr(4, floors=(0.1, 0.2, 0.0, 0.3), exact=True), grads)
-    np.testing.assert_allclose(state.weights, simplex_qp(gramian(grads), floors).weights, atol=1e-6)
+    np.testing.assert_allclose(state.weights, jax.jit(simplex_qp)(gramian(grads), floors).weights, atol=1e-6)
 
 
 # ---- uwl ----------------------------------------------------------------------------------------
@@ -267,14 +280,16 @@ def test_normalisation_of_the_step_length(name):
     grads = jax.random.normal(jax.random.key(0), (2, 8)) * jnp.array([[1.0], [5.0]])
     losses = jnp.array([0.3, 2.0])
     kinds = ("regression", "binary")
-    state = {}
-    update = {}
     combines = name not in ("db_mtl", "moco", "graddrop")  # these three have weights of other vectors
     ways = ("none", "sum_one", "mean_norm") if combines else ("none", "mean_norm")
-    for how in ways:
+
+    def first_step(how):
         tx = weightings.build({"name": name, "normalize": how}, kinds=kinds)
-        start = tx.init(grads[0])
-        update[how], state[how] = tx.update(grads, start, losses=losses, jacobians=(grads, grads))
+        return tx.update(grads, tx.init(grads[0]), losses=losses, jacobians=(grads, grads))
+
+    found = jax.jit(lambda: {how: first_step(how) for how in ways}, compiler_options=compile_quickly())()
+    update = {how: found[how][0] for how in ways}
+    state = {how: found[how][1] for how in ways}
     if combines:
         np.testing.assert_allclose(np.abs(state["sum_one"].weights).sum(), 1, rtol=1e-5)
     np.testing.assert_allclose(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from on_gramians import apply, random_rows, weights
 
+from mtl.compilation import compile_quickly
 from mtl.errors import InputError
 from mtl.weightings import WEIGHTINGS, with_key
 
@@ -18,8 +19,12 @@ def sequence(name, rows, losses=None, **arguments):
     losses = jnp.ones(rows.shape[:2]) if losses is None else jnp.asarray(losses)
     tx = WEIGHTINGS[name](num_tasks=rows.shape[1], **arguments)
     state, out = tx.init(rows[0, 0]), []
+    update_once = jax.jit(
+        lambda g, state, loss: tx.update(g, state, losses=loss, jacobians=(g, g)),
+        compiler_options=compile_quickly(),
+    )
     for g, loss in zip(rows, losses, strict=True):
-        update, state = tx.update(g, state, losses=loss, jacobians=(g, g))
+        update, state = update_once(g, state, loss)
         out.append((np.asarray(update), state))
     return out
 
@@ -30,11 +35,12 @@ def gradients(steps=4, num_tasks=3, dim=5, seed=0):
 
 def test_pcgrad_by_its_definition():
     """The order drawn from the key, then Algorithm 1 on the vectors."""
+    tx = WEIGHTINGS["pcgrad"](4)
+    update_once = jax.jit(tx.update, compiler_options=compile_quickly())
     for seed in range(5):
         rows = random_rows(4, 4, seed)
-        tx = WEIGHTINGS["pcgrad"](4)
         state = with_key(tx.init(rows[0]), jax.random.key(seed))
-        update, _ = tx.update(jnp.asarray(rows), state)
+        update, _ = update_once(jnp.asarray(rows), state)
         now, _ = jax.random.split(jax.random.key(seed))
         orders = [jax.random.permutation(k, 4) for k in jax.random.split(now, 4)]
         total = np.zeros(4)
@@ -63,8 +69,9 @@ def test_gradvac_by_its_definition():
     tx = WEIGHTINGS["gradvac"](3, beta=beta)
     state = with_key(tx.init(jnp.zeros(4)), key)
     target = np.zeros((3, 3))
+    update_once = jax.jit(tx.update, compiler_options=compile_quickly())
     for rows in steps:
-        update, state = tx.update(jnp.asarray(rows), state)
+        update, state = update_once(jnp.asarray(rows), state)
         now, key = jax.random.split(key)
         total = np.zeros(4)
         for i, k in enumerate(jax.random.split(now, 3)):

@@ -1,5 +1,6 @@
 """PCD: its definition step by step, the guarantees of the paper, and the cases without a solution."""
 
+import functools
 import itertools
 
 import jax
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from on_gramians import apply, cosine, random_rows, weights
 
+from mtl.compilation import compile_quickly
 from mtl.errors import InputError
 from mtl.weightings import pcd
 
@@ -42,12 +44,22 @@ def drifting(steps, num_tasks, seed=0):
     return rows * 10 ** rng.uniform(-1, 1, size=(steps, num_tasks, 1))
 
 
-def run(tx, steps):
+@functools.cache
+def compiled(num_tasks, primary):
+    """A step that has the numbers given as arguments: one program per number of tasks and dtype."""
+
+    def update_once(g, state, numbers):
+        return pcd(num_tasks, primary=primary, **numbers).update(g, state)
+
+    return jax.jit(update_once, compiler_options=compile_quickly())
+
+
+def run(steps, *, primary=0, **numbers):
     """Updates and states for a sequence of gradients."""
-    update_once = jax.jit(tx.update)
-    state, out = tx.init(jnp.zeros(steps[0].shape[1:])), []
+    num_tasks = len(steps[0])
+    state, out = pcd(num_tasks, primary=primary, **numbers).init(jnp.zeros(steps[0].shape[1:])), []
     for g in steps:
-        update, state = update_once(jnp.asarray(g), state)
+        update, state = compiled(num_tasks, primary)(jnp.asarray(g), state, numbers)
         out.append((np.asarray(update), state))
     return out
 
@@ -58,7 +70,7 @@ def test_by_its_definition(num_tasks, tau, x64):
     """Running means with bias correction, then the QP, then the length of the primary gradient."""
     beta, steps = 0.8, drifting(6, num_tasks)
     v, bound = np.zeros(num_tasks), 0
-    for k, (update, state) in enumerate(run(pcd(num_tasks, tau=tau, beta=beta), steps), start=1):
+    for k, (update, state) in enumerate(run(steps, tau=tau, beta=beta), start=1):
         rows = steps[k - 1]
         v = beta * v + (1 - beta) * np.sum(rows**2, axis=1)
         d = best_of_all_working_sets(rows / np.sqrt(v / (1 - beta**k))[:, None], tau)
@@ -71,7 +83,7 @@ def test_by_its_definition(num_tasks, tau, x64):
 def test_default_decay_is_corrected_for_the_start_at_zero(x64):
     """With β = .999 the rms after k equal steps is the norm itself, from the first one on."""
     rows = random_rows(3, seed=1)
-    for _, state in run(pcd(3), [rows] * 3):
+    for _, state in run([rows] * 3):
         np.testing.assert_allclose(state.rms, np.linalg.norm(rows, axis=1), rtol=1e-6)
 
 
@@ -81,7 +93,7 @@ def test_every_task_gets_its_share_and_nothing_is_given_away(size, seed, tau):
     """The optimality conditions on d̃, rebuilt from the weights of a first step (where ‖g̃_t‖ = 1)."""
     rows = random_rows(size, 2 * size, seed, spread=3)
     with jax.enable_x64(True):
-        update, state = apply("pcd", rows, tau=tau)
+        ((update, state),) = run([rows], tau=tau)
     norms = np.linalg.norm(rows, axis=1)
     y = np.asarray(state.weights, np.float64) * norms
     y = y / y[0]
@@ -113,14 +125,14 @@ def test_a_primary_gradient_that_serves_all_is_taken_as_it_is():
 @pytest.mark.parametrize("factors", [(1, 1e-6, 1e6), (1, 1e9, 1), (1e-5, 1, 1)])
 def test_the_unit_of_a_loss_plays_no_role(factors, x64):
     steps, factors = drifting(4, 3), np.array(factors)[:, None]
-    for (one, _), (other, _) in zip(run(pcd(3), steps), run(pcd(3), steps * factors), strict=True):
+    for (one, _), (other, _) in zip(run(steps), run(steps * factors), strict=True):
         np.testing.assert_allclose(other / factors[0], one, rtol=1e-5)
 
 
 def test_shares_and_the_primary_task_go_by_index(x64):
     steps, order = drifting(3, 3), [1, 2, 0]
-    first = run(pcd(3, tau=(0.1, 0.6)), steps[:, order])
-    other = run(pcd(3, tau=(0.6, 0.1), primary=1), steps)
+    first = run(steps[:, order], tau=(0.1, 0.6))
+    other = run(steps, tau=(0.6, 0.1), primary=1)
     for (update, state), (same, moved) in zip(first, other, strict=True):
         np.testing.assert_allclose(same, update, rtol=1e-9)
         np.testing.assert_allclose(np.asarray(moved.weights)[order], state.weights, rtol=1e-6)
@@ -172,10 +184,10 @@ def test_without_a_primary_gradient_there_is_no_step():
 def test_a_task_without_rows_keeps_its_mean_and_frees_the_others(x64):
     steps = drifting(3, 3)
     steps[1, 2] = 0.0
-    (_, before), (update, during), (_, after) = run(pcd(3, tau=0.5, beta=0.5), steps)
+    (_, before), (update, during), (_, after) = run(steps, tau=0.5, beta=0.5)
     assert during.rms[2] == before.rms[2]
     assert during.batches[2] == before.batches[2]
-    two = run(pcd(2, tau=0.5, beta=0.5), steps[:2, :2])[1][0]
+    two = run(steps[:2, :2], tau=0.5, beta=0.5)[1][0]
     np.testing.assert_allclose(update, two, rtol=1e-9)
     squares = np.sum(steps[[0, 2], 2] ** 2, axis=1)
     assert float(after.rms[2]) ** 2 == pytest.approx((0.5 * squares[0] + squares[1]) / 1.5, rel=1e-5)
@@ -186,7 +198,7 @@ def test_a_non_finite_gradient_leaves_the_memory_alone(bad):
     rows = random_rows(3, seed=3)
     broken = rows.copy()
     broken[1, 0] = bad
-    (_, before), (update, state), _ = run(pcd(3), [rows, broken, rows])
+    (_, before), (update, state), _ = run([rows, broken, rows])
     assert np.isnan(update).all()
     assert np.isnan(state.residual)
     np.testing.assert_array_equal(state.rms, before.rms)
@@ -200,7 +212,7 @@ def test_one_task_is_its_own_gradient():
 
 def test_larger_shares_turn_towards_the_secondary_task(x64):
     rows = np.array([[1.0, 0.0], [-0.6, 0.8]])
-    along = [cosine(apply("pcd", rows, tau=tau)[0], rows[1]) for tau in (0.0, 0.1, 0.4, 0.9)]
+    along = [cosine(run([rows], tau=tau)[0][0], rows[1]) for tau in (0.0, 0.1, 0.4, 0.9)]
     assert along[0] == pytest.approx(0.0, abs=1e-9)
     assert (np.diff(along) > 0.05).all()
 
