@@ -8,9 +8,8 @@ the last. A file is mapped while blocks are copied out of it and unmapped then: 
 resident.
 """
 
-import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +20,9 @@ from mtl.errors import InputError
 
 ROWS_PER_BLOCK = 16_384
 BLOCKS_PER_FILE = 64
+FILE_MAGIC_BYTES = 8
+"""What stands before the first message of an Arrow IPC file, which goes on as a stream does."""
+
 DTYPES = {
     **{"ids": "int32", "numeric": "float32", "labels": "float32"},
     **{"mask": "bool", "weights": "float32", "truth": "float32"},
@@ -134,6 +136,40 @@ class BlockWriter:
             if self._filled == self._size:
                 self._write_block()
 
+    def mark(self) -> tuple[dict[str, Any], Columns]:
+        """What `resume` needs to know of the rows so far: facts (JSON), and those of the unfinished block."""
+        facts = {
+            "widths": self.widths,
+            "files": [file._asdict() for file in self._files],
+            "checksums": self._checksums,
+        }
+        return facts, {group: self._block[group][: self._filled].copy() for group, _ in self.widths}
+
+    def resume(self, facts: Mapping[str, Any], unfinished: Columns) -> None:
+        """Goes on from a mark, in a folder that holds what was written up to it, or more.
+
+        Args:
+          facts: of `mark`.
+          unfinished: likewise.
+
+        Raises:
+          InputError: a file is missing or damaged.
+        """
+        self._files = [ShardFile(**{**f, "checksums": tuple(f["checksums"])}) for f in facts["files"]]
+        for file in self._files:
+            path = self._folder / file.name
+            if not path.exists() or path.stat().st_size != file.size:
+                raise damaged(self._folder, file.name, "is not what was written")
+        # A file that was unfinished then may be finished by now.
+        finished = self._folder / self._name(len(self._files))
+        source = finished if finished.exists() else self._incomplete()
+        if facts["checksums"]:
+            self._copy_blocks(source, facts["checksums"])
+        self.add(unfinished)
+        for path in self._folder.glob(f"{self._split}.*.arrow"):
+            if path.name not in {file.name for file in self._files}:
+                path.unlink()
+
     def close(self) -> Blocks:
         """Writes what is left and returns the split."""
         if self._filled:
@@ -160,13 +196,35 @@ class BlockWriter:
         if self._writer is None:
             return
         self._writer.close()
-        path = self._folder / f"{self._split}.{len(self._files):06d}.arrow"
+        path = self._folder / self._name(len(self._files))
         self._incomplete().replace(path)
         self._files.append(ShardFile(path.name, path.stat().st_size, self._rows, tuple(self._checksums)))
         self._writer, self._checksums, self._rows = None, [], 0
 
+    def _copy_blocks(self, source: Path, checksums: Sequence[int]) -> None:
+        """Begins a file with the first blocks of one that may have no end."""
+        copy = self._folder / f"{self._split}.copy"
+        try:
+            with pa.memory_map(str(source)) as content:
+                content.seek(FILE_MAGIC_BYTES)
+                reader = pa.ipc.open_stream(content)
+                self._writer = pa.ipc.new_file(str(copy), self._schema)
+                for checksum in checksums:
+                    batch = reader.read_next_batch()
+                    if _checksum(_matrices(batch, self.widths)) != checksum:
+                        raise ValueError("a block is not what was written")
+                    self._writer.write_batch(batch)
+                    self._checksums.append(checksum)
+                    self._rows += batch.num_rows
+        except (OSError, StopIteration, pa.ArrowException, KeyError, ValueError) as error:
+            raise damaged(self._folder, source.name, error) from error
+        copy.replace(self._incomplete())
+
+    def _name(self, number: int) -> str:
+        return f"{self._split}.{number:06d}.arrow"
+
     def _incomplete(self) -> Path:
-        return self._folder / f"{self._split}.incomplete-{os.getpid()}"
+        return self._folder / f"{self._split}.incomplete"
 
 
 def read_blocks(blocks: Blocks, numbers: Sequence[int] | np.ndarray, out: Columns) -> int:
@@ -196,11 +254,8 @@ def read_blocks(blocks: Blocks, numbers: Sequence[int] | np.ndarray, out: Column
                 opened = place
             batch = reader.get_batch(int(number - first[place]))
             rows = batch.num_rows
-            for group, width in blocks.widths:
-                if width:
-                    column = batch.column(group)
-                    values = column.flatten().to_numpy().reshape(rows, width)
-                    out[group][row : row + rows] = values.view(bool) if group == "mask" else values
+            for group, matrix in _matrices(batch, blocks.widths).items():
+                out[group][row : row + rows] = matrix
         except (OSError, pa.ArrowException, KeyError, ValueError) as error:
             raise damaged(blocks.folder, file.name, error) from error
         copied = {group: out[group][row : row + rows] for group, _ in blocks.widths}
@@ -236,6 +291,16 @@ def damaged(folder: Path, name: str, reason: object) -> InputError:
 def _stored_type(group: str) -> pa.DataType:
     """Arrow packs booleans into bits; bytes are what a matrix without a copy needs."""
     return pa.from_numpy_dtype(np.uint8 if group == "mask" else np.dtype(DTYPES[group]))
+
+
+def _matrices(batch: pa.RecordBatch, widths: Sequence[tuple[str, int]]) -> Columns:
+    """The matrices of a block, without a copy."""
+    found = {}
+    for group, width in widths:
+        if width:
+            values = batch.column(group).flatten().to_numpy().reshape(batch.num_rows, width)
+            found[group] = values.view(bool) if group == "mask" else values
+    return found
 
 
 def _as_stored(matrix: np.ndarray) -> np.ndarray:

@@ -1,9 +1,11 @@
 """A folder of the user's own: CSV, Parquet or Arrow files that a schema file turns into a data set."""
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +18,14 @@ from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema, validat
 from mtl.data.folder_files import Batch
 from mtl.data.folder_schema import FolderSchema, IdField, NumberField, Splitting, read_schema
 from mtl.data.hashing import MISSING, bucket_ids, vocabulary_ids
+from mtl.data.preparation import Arrays, once
 from mtl.data.shards import FORMAT, MAX_EVAL_ROWS, Contents, dataset_of, residence, sharded
 from mtl.data.windows import WINDOW_ROWS
 from mtl.errors import InputError
 from mtl.progress import Progress
 
 MEGABYTE = 1e6
+VOCABULARY = "vocabulary."
 
 SplitOf = Callable[[Batch], np.ndarray]
 """From rows of a file to the position of each one's split in `SPLITS`, uint8 `[N]`."""
@@ -39,8 +43,9 @@ def folder(
 
     The first call prepares shards below `data_dir`: one pass over the files counts values and sums quantities
     of `train`, a second one writes ids, numbers and labels. Memory holds a batch of 65,536 rows and, for each
-    vocabulary, 16 bytes a distinct value; a split by time also 8 bytes a row. Later calls open the shards, as
-    long as the schema and the files' names, sizes and times are the same.
+    vocabulary, 16 bytes a distinct value; a split by time also 8 bytes a row. Later calls open the shards, or
+    go on with a preparation that was stopped, as long as the schema and the files' names, sizes and times are
+    the same.
 
     Values become ids by a hash of 64 bits, so that vocabularies of text need no more room than those of
     integers. An id is 0 where a value is missing, has fewer rows of `train` than asked for, or is not in it.
@@ -83,25 +88,28 @@ def folder(
     shards = sharded(
         data_folder(data_dir) / "folder" / f"{found.name}-{version}",
         found.name,
-        lambda work: _contents(root, files, found),
+        lambda work: _contents(root, files, found, work),
     )
     provenance = {"source": str(root), "schema": json.loads(json.dumps(content, default=str))}
     return dataset_of(shards, found.name, provenance, how)
 
 
 class _Learned(NamedTuple):
-    """What the pass over `train` finds."""
+    """What the pass over `train` finds, and how many batches of rows every file has."""
 
     vocabularies: dict[str, np.ndarray]
     mean: np.ndarray
     deviation: np.ndarray
+    batches: np.ndarray
 
 
-def _contents(root: Path, files: Sequence[Path], schema: FolderSchema) -> Contents:
+def _contents(root: Path, files: Sequence[Path], schema: FolderSchema, work: Path) -> Contents:
     for file in files:
         tables.check_columns(file, schema.columns, schema.delimiter)
-    split_of = _split_of(root, files, schema)
-    learned = _learn(files, schema, split_of)
+    split_of = _split_of(root, files, schema, work)
+    found = dict(once(work / "learned.npz", lambda: _learn(files, schema, split_of)))
+    sums = (found.pop(key) for key in ("mean", "deviation", "batches"))
+    learned = _Learned({key.removeprefix(VOCABULARY): known for key, known in found.items()}, *sums)
     sizes = {
         field.name: 1 + (field.buckets or len(learned.vocabularies.get(field.name, ())))
         for field in schema.ids
@@ -118,8 +126,8 @@ def _contents(root: Path, files: Sequence[Path], schema: FolderSchema) -> Conten
             for i, field in enumerate(schema.numeric)
         },
     }
-    arrays = {f"vocabulary.{name.replace('/', '_')}": known for name, known in learned.vocabularies.items()}
-    return Contents(made, _encoded(files, schema, made, split_of, learned), facts, arrays)
+    arrays = {f"{VOCABULARY}{name.replace('/', '_')}": known for name, known in learned.vocabularies.items()}
+    return Contents(made, partial(_encoded, files, schema, made, split_of, learned), facts, arrays)
 
 
 def _id_columns(field: IdField, sizes: dict[str, int]) -> list[IdColumn]:
@@ -140,14 +148,14 @@ def _patterns(schema: FolderSchema) -> tuple[str, ...]:
     return schema.files or by_file
 
 
-def _split_of(root: Path, files: Sequence[Path], schema: FolderSchema) -> SplitOf:
+def _split_of(root: Path, files: Sequence[Path], schema: FolderSchema, work: Path) -> SplitOf:
     split = schema.split
     if split.by == "files":
         return _by_file(root, files, split)
     if split.by == "column":
         return _by_column(split)
     if split.by == "time":
-        return _by_time(files, schema)
+        return _by_time(files, schema, work)
     return _by_fraction(files, split)
 
 
@@ -199,14 +207,18 @@ def _by_fraction(files: Sequence[Path], split: Splitting) -> SplitOf:
     return split_of
 
 
-def _by_time(files: Sequence[Path], schema: FolderSchema) -> SplitOf:
+def _by_time(files: Sequence[Path], schema: FolderSchema, work: Path) -> SplitOf:
     """Cuts at quantiles of the times of all rows; rows of one time stay together."""
     split = schema.split
-    batches = _batches(files, (split.column,), schema, "times")
-    times = np.concatenate([tables.moments(batch, split.column) for batch in batches])
-    shares = (1 - split.val - split.test, 1 - split.test)
-    places = [min(round(share * len(times)), len(times) - 1) for share in shares]
-    cuts = np.partition(times, places)[places]
+
+    def find() -> Arrays:
+        batches = _batches(files, (split.column,), schema, "times")
+        times = np.concatenate([tables.moments(batch, split.column) for batch in batches])
+        shares = (1 - split.val - split.test, 1 - split.test)
+        places = [min(round(share * len(times)), len(times) - 1) for share in shares]
+        return {"cuts": np.partition(times, places)[places]}
+
+    cuts = once(work / "cuts.npz", find)["cuts"]
 
     def split_of(batch: Batch) -> np.ndarray:
         return np.searchsorted(cuts, tables.moments(batch, split.column), "right").astype(np.uint8)
@@ -218,26 +230,34 @@ def _by_time(files: Sequence[Path], schema: FolderSchema) -> SplitOf:
 
 
 def _batches(
-    files: Sequence[Path], columns: Sequence[str], schema: FolderSchema, label: str
+    files: Sequence[Path],
+    columns: Sequence[str],
+    schema: FolderSchema,
+    label: str,
+    first: int = 0,
+    skipped: int = 0,
 ) -> Iterator[Batch]:
-    """All rows of all files, with progress."""
+    """All rows of the files from the `first` on, less `skipped` batches of that, with progress."""
     sizes = [file.stat().st_size / MEGABYTE for file in files]
-    with Progress(round(sum(sizes)), "MB", quiet=True) as progress:
+    before = sum(sizes[:first])
+    with Progress(round(sum(sizes)), "MB", round(before), quiet=True) as progress:
         progress.label(f"{schema.name}: {label}")
-        before = 0.0
-        for file, size in zip(files, sizes, strict=True):
-            for batch in tables.read_batches(file, columns, schema.delimiter):
+        for file, size in zip(files[first:], sizes[first:], strict=True):
+            batches = tables.read_batches(file, columns, schema.delimiter)
+            for batch in itertools.islice(batches, skipped, None):
                 yield batch
                 progress.advance(round(before + batch.share * size) - progress.done)
-            before += size
+            before, skipped = before + size, 0
 
 
-def _learn(files: Sequence[Path], schema: FolderSchema, split_of: SplitOf) -> _Learned:
+def _learn(files: Sequence[Path], schema: FolderSchema, split_of: SplitOf) -> Arrays:
     counted = {f.name: encode.Counts(np.uint64) for f in schema.ids if not (f.buckets or f.table)}
     width = len(schema.numeric)
     known, total, squares = (np.zeros(width) for _ in range(3))
+    batches = dict.fromkeys(files, 0)
     shift: np.ndarray | None = None  # near the mean, so that squares keep their digits
     for batch in _batches(files, schema.columns, schema, "vocabularies"):
+        batches[batch.file] += 1
         train = split_of(batch) == 0
         if not train.any():
             continue
@@ -259,19 +279,32 @@ def _learn(files: Sequence[Path], schema: FolderSchema, split_of: SplitOf) -> _L
     deviation = np.where(deviation > 1e-6 * np.abs(mean), deviation, 1.0)
     plain = np.array([field.transform == "none" for field in schema.numeric], bool)
     least = {field.name: field.min_count for field in schema.ids}
-    return _Learned(
-        {name: counts.at_least(least[name]) for name, counts in counted.items()},
-        np.where(plain, 0.0, mean),
-        np.where(plain, 1.0, deviation),
-    )
+    return {
+        "mean": np.where(plain, 0.0, mean),
+        "deviation": np.where(plain, 1.0, deviation),
+        "batches": np.array(list(batches.values())),
+        **{f"{VOCABULARY}{name}": counts.at_least(least[name]) for name, counts in counted.items()},
+    }
 
 
 def _encoded(
-    files: Sequence[Path], schema: FolderSchema, made: Schema, split_of: SplitOf, learned: _Learned
+    files: Sequence[Path],
+    schema: FolderSchema,
+    made: Schema,
+    split_of: SplitOf,
+    learned: _Learned,
+    done: int,
 ) -> Iterator[tuple[str, Columns]]:
-    """The rows of all splits, encoded and checked, so that messages name rows as the files count them."""
+    """The rows of all splits, encoded and checked, so that messages name rows as the files count them.
+
+    Every batch makes a chunk of each split, be it empty, so that `done` chunks tell where to go on.
+    """
+    batches, chunks = divmod(done, len(SPLITS))
+    ends = np.cumsum(learned.batches)
+    first = int(np.searchsorted(ends, batches, "right"))
+    skipped = batches - int(ends[first - 1] if first else 0)
     owners = {field.name: field for field in schema.ids}
-    for batch in _batches(files, schema.columns, schema, "writing"):
+    for batch in _batches(files, schema.columns, schema, "writing", first, skipped):
         rows = batch.columns.num_rows
         ids = [np.zeros((rows, 0), np.int32)]
         for field in schema.ids:
@@ -289,13 +322,14 @@ def _encoded(
             **_labels(batch, schema),
         }
         part = split_of(batch)
-        for i, split in enumerate(SPLITS):
+        for i, split in list(enumerate(SPLITS))[chunks:]:
             chosen = np.flatnonzero(part == i)
+            mine = {group: column[chosen] for group, column in columns.items()}
             if len(chosen):
-                mine = {group: column[chosen] for group, column in columns.items()}
                 numbered = batch.first + chosen + 1
                 validate_rows(str(batch.file), made, mine, split, part=True, numbers=numbered)
-                yield split, mine
+            yield split, mine
+        chunks = 0
 
 
 def _hashes(batch: Batch, field: IdField) -> np.ndarray:

@@ -5,6 +5,7 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -203,7 +204,7 @@ def funnel_shards(
     def prepare(work: Path) -> Contents:
         del work
         test = _draw(recipe.seeds["test"], recipe.sizes["test"], recipe.world, recipe.knobs)
-        return Contents(recipe.schema, _chunks(recipe, test), _provenance(recipe, test))
+        return Contents(recipe.schema, partial(_chunks, recipe, test), _provenance(recipe, test))
 
     version = hashlib.sha256(json.dumps(recipe.given, sort_keys=True).encode()).hexdigest()[:16]
     shards = sharded(data_folder(data_dir) / "funnel_shards" / version, "funnel_shards", prepare)
@@ -264,13 +265,16 @@ def _recipe(
     )
 
 
-def _chunks(recipe: _Recipe, test: Columns) -> Iterator[tuple[str, Columns]]:
-    """The rows of all splits, those of `train` in chunks with a seed each."""
-    yield "val", _draw(recipe.seeds["val"], recipe.sizes["val"], recipe.world, recipe.knobs)
-    yield "test", test
-    rows = recipe.sizes["train"]
+def _chunks(recipe: _Recipe, test: Columns, done: int) -> Iterator[tuple[str, Columns]]:
+    """The rows of all splits but the first chunks, those of `train` in chunks with a seed each."""
+    if done < 1:
+        yield "val", _draw(recipe.seeds["val"], recipe.sizes["val"], recipe.world, recipe.knobs)
+    if done < 2:
+        yield "test", test
+    rows, first = recipe.sizes["train"], max(done - 2, 0)
     starts = range(0, rows, CHUNK_ROWS)
-    seeds = recipe.seeds["train"].spawn(len(starts))
+    seeds = recipe.seeds["train"].spawn(len(starts))[first:]
+    starts = starts[first:]
     for start, seed in zip(track(starts, len(starts), "funnel_shards: chunks"), seeds):
         chunk = _draw(seed, min(CHUNK_ROWS, rows - start), recipe.world, recipe.knobs)
         del chunk["truth"]

@@ -9,9 +9,9 @@ trained (`mtl.data.windows`), or into memory where it fits; validation and test 
 """
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ from mtl.data.blocks import (
 )
 from mtl.data.cache import META_FILE, Facts
 from mtl.data.dataset import SPLITS, Dataset, IdColumn, Schema, validate_rows
+from mtl.data.preparation import LOCK, claimed, keep, kept, tell
 from mtl.data.windows import permutation, windows_of
 from mtl.errors import InputError
 from mtl.tasks import Task
@@ -41,9 +42,13 @@ IN_MEMORY_BYTES = 256 << 20
 
 MAX_EVAL_ROWS = 200_000
 FORMAT = 1
+MARK_FILE = "written.npz"
+SAVE_SECONDS = 20.0
+"""Time between two marks from which a preparation that is stopped goes on."""
 
-Chunks = Iterable[tuple[str, Columns]]
-"""Rows with the split that they belong to; all in one order of columns."""
+Chunks = Callable[[int], Iterable[tuple[str, Columns]]]
+"""From a number of chunks to those after so many, the same at every call: rows with the split that they
+belong to, all in one order of columns."""
 
 
 class ShardSet(NamedTuple):
@@ -65,7 +70,7 @@ class Contents(NamedTuple):
 
     Attributes:
       schema: the columns' meaning.
-      chunks: the rows; iterated over once.
+      chunks: the rows.
       facts: JSON-serialisable; read after the chunks.
       arrays: further arrays to keep, by name.
     """
@@ -79,10 +84,13 @@ class Contents(NamedTuple):
 def sharded(folder: Path, name: str, prepare: Callable[[Path], Contents]) -> ShardSet:
     """Opens a prepared set; prepares it first where it does not exist.
 
+    A preparation that is stopped, or killed, leaves `<folder>.incomplete`, from which the next call goes on.
+
     Args:
       folder: `<data_dir>/<name>/<version>`; one for every choice that changes what is prepared.
       name: the set's name, for messages.
-      prepare: makes the contents; gets a folder that it may use, which vanishes afterwards.
+      prepare: makes the contents; gets a folder that it may use, which keeps what it holds until the set is
+        complete and vanishes then.
 
     Returns:
       The set.
@@ -90,23 +98,40 @@ def sharded(folder: Path, name: str, prepare: Callable[[Path], Contents]) -> Sha
     Raises:
       InputError: the folder cannot be written, rows do not fit the schema, or what lies there is damaged.
     """
-    if not folder.exists():
-        incomplete = folder.with_name(f"{folder.name}.incomplete-{os.getpid()}")
-        try:
-            (incomplete / "work").mkdir(parents=True)
-            write_shards(incomplete, name, prepare(incomplete / "work"))
-            shutil.rmtree(incomplete / "work")
-            incomplete.replace(folder)
-        except OSError as error:
-            # Another process may have prepared the same set meanwhile: its copy is as good as ours.
-            if not folder.exists():
-                raise InputError(
-                    f"{folder}: cannot be written ({error.strerror or error}); set data_dir (or "
-                    "MTL_DATA_DIR) to a folder with room that you may write to"
-                ) from error
-        finally:
-            shutil.rmtree(incomplete, ignore_errors=True)
+    try:
+        with claimed(folder) as incomplete:
+            if incomplete is not None:
+                _prepare(incomplete, folder, name, prepare)
+    except OSError as error:
+        if not folder.exists():
+            raise InputError(
+                f"{folder}: cannot be written ({error.strerror or error}); set data_dir (or "
+                "MTL_DATA_DIR) to a folder with room that you may write to"
+            ) from error
     return open_shards(folder)
+
+
+def _prepare(incomplete: Path, folder: Path, name: str, prepare: Callable[[Path], Contents]) -> None:
+    try:
+        if not (incomplete / META_FILE).exists():  # it is written last
+            work = incomplete / "work"
+            work.mkdir(exist_ok=True)
+            if any(work.iterdir()) or (incomplete / MARK_FILE).exists():
+                tell(f"{name}: goes on with a preparation that was stopped")
+            write_shards(incomplete, name, prepare(work))
+    except InputError:
+        shutil.rmtree(incomplete, ignore_errors=True)
+        raise
+    shutil.rmtree(incomplete / "work", ignore_errors=True)
+    (incomplete / MARK_FILE).unlink(missing_ok=True)
+    try:
+        incomplete.replace(folder)
+    except OSError:
+        # A process elsewhere, which our lock does not reach, may have prepared the same set meanwhile.
+        if not folder.exists():
+            raise
+        shutil.rmtree(incomplete, ignore_errors=True)
+    (folder / LOCK).unlink(missing_ok=True)
 
 
 def write_shards(
@@ -116,10 +141,11 @@ def write_shards(
     rows_per_block: int = ROWS_PER_BLOCK,
     blocks_per_file: int = BLOCKS_PER_FILE,
 ) -> None:
-    """Writes a set into an empty folder; memory holds a chunk and a block of each split.
+    """Writes a set, or goes on with it; memory holds a chunk and a block of each split.
 
     Args:
-      folder: where it goes; to be renamed by the caller once this returns.
+      folder: where it goes: empty, or as an earlier call that was stopped has left it; to be renamed by the
+        caller once this returns.
       name: the set's name, for messages.
       contents: what to write.
       rows_per_block: R.
@@ -129,47 +155,41 @@ def write_shards(
       InputError: rows do not fit the schema, a split has no row, or a task none in its sample space.
     """
     schema = contents.schema
-    tasks = len(schema.tasks)
-    writers: dict[str, BlockWriter] = {}
-    rows = dict.fromkeys(SPLITS, 0)
-    live, total = (
-        {s: np.zeros(tasks, np.int64) for s in SPLITS},
-        {s: np.zeros(tasks, np.float64) for s in SPLITS},
-    )
-    for split, columns in contents.chunks:
-        if not len(columns["labels"]):
-            continue
-        validate_rows(f"data set {name!r}, split {split!r}", schema, columns, split, part=True)
-        widths = tuple((group, columns[group].shape[1]) for group in DTYPES if group in columns)
-        if split not in writers:
-            writers[split] = BlockWriter(folder, split, widths, rows_per_block, blocks_per_file)
-        if widths != writers[split].widths:
-            raise InputError(
-                f"data set {name!r}, split {split!r}: a chunk has the groups {', '.join(dict(widths))}, "
-                f"expected {', '.join(dict(writers[split].widths))} as in the chunks before it"
-            )
-        writers[split].add(columns)
-        mask = columns.get("mask", np.ones_like(columns["labels"], bool))
-        rows[split] += len(mask)
-        live[split] += mask.sum(axis=0)
-        total[split] += np.where(mask, columns["labels"], 0).sum(axis=0, dtype=np.float64)
+
+    def writer(split: str, widths: Sequence[tuple[str, int]]) -> BlockWriter:
+        return BlockWriter(folder, split, widths, rows_per_block, blocks_per_file)
+
+    written = _resumed(folder, name, writer)
+    saved_at = time.monotonic()
+    for split, columns in contents.chunks(written.chunks):
+        if len(columns["labels"]):
+            validate_rows(f"data set {name!r}, split {split!r}", schema, columns, split, part=True)
+            widths = tuple((group, columns[group].shape[1]) for group in DTYPES if group in columns)
+            if split not in written.writers:
+                written.writers[split] = writer(split, widths)
+            if widths != written.writers[split].widths:
+                raise InputError(
+                    f"data set {name!r}, split {split!r}: a chunk has the groups {', '.join(dict(widths))}, "
+                    f"expected {', '.join(dict(written.writers[split].widths))} as in the chunks before it"
+                )
+            written.add(split, columns)
+        written = written._replace(chunks=written.chunks + 1)
+        if time.monotonic() - saved_at >= SAVE_SECONDS:
+            _save_mark(folder, written)
+            saved_at = time.monotonic()
     for split in SPLITS:
-        if split not in writers:
+        if split not in written.writers:
             raise InputError(f"data set {name!r}: no row for split {split!r}; every split needs at least one")
-        for t in np.flatnonzero(live[split] == 0):
+        for t in np.flatnonzero(written.live[split] == 0):
             raise InputError(
                 f"data set {name!r}, split {split!r}: task {schema.tasks[t].name!r} has no row in its "
                 "sample space"
             )
-    splits = {split: writers[split].close() for split in SPLITS}
+    splits = {split: written.writers[split].close() for split in SPLITS}
     for key, array in contents.arrays.items():
         np.save(folder / f"{key}.npy", array)
     names = [t.name for t in schema.tasks]
-    facts = {
-        **contents.facts,
-        "rows": rows,
-        "label_rates": {s: dict(zip(names, (total[s] / live[s]).tolist())) for s in SPLITS},
-    }
+    rates = {s: (written.total[s] / written.live[s]).tolist() for s in SPLITS}
     meta = {
         "format": FORMAT,
         "schema": {
@@ -182,9 +202,76 @@ def write_shards(
             split: {"widths": blocks.widths, "files": [f._asdict() for f in blocks.files]}
             for split, blocks in splits.items()
         },
-        "facts": facts,
+        "facts": {
+            **contents.facts,
+            "rows": {s: written.rows[s] for s in SPLITS},
+            "label_rates": {s: dict(zip(names, rates[s])) for s in SPLITS},
+        },
     }
-    (folder / META_FILE).write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n")
+    new = folder / f"{META_FILE}.new"
+    new.write_text(json.dumps(meta, indent=1, sort_keys=True) + "\n")
+    new.replace(folder / META_FILE)
+
+
+class _Written(NamedTuple):
+    """What has been written so far.
+
+    Attributes:
+      chunks: how many chunks, empty ones among them.
+      writers: of the splits that have rows.
+      rows: their rows.
+      live: for each of these the rows in the tasks' sample spaces `[T]`.
+      total: likewise the sums of labels there.
+    """
+
+    chunks: int
+    writers: dict[str, BlockWriter]
+    rows: dict[str, int]
+    live: dict[str, np.ndarray]
+    total: dict[str, np.ndarray]
+
+    def add(self, split: str, columns: Columns) -> None:
+        """Writes and counts rows."""
+        self.writers[split].add(columns)
+        mask = columns.get("mask", np.ones_like(columns["labels"], bool))
+        sums = np.where(mask, columns["labels"], 0).sum(axis=0, dtype=np.float64)
+        self.rows[split] = self.rows.get(split, 0) + len(mask)
+        self.live[split] = self.live.get(split, 0) + mask.sum(axis=0)
+        self.total[split] = self.total.get(split, 0) + sums
+
+
+def _save_mark(folder: Path, written: _Written) -> None:
+    facts: dict[str, Any] = {"chunks": written.chunks, "splits": {}}
+    arrays: dict[str, np.ndarray] = {}
+    for split, writer in written.writers.items():
+        files, unfinished = writer.mark()
+        counted = {"live": written.live[split].tolist(), "total": written.total[split].tolist()}
+        facts["splits"][split] = {"rows": written.rows[split], **counted, "written": files}
+        arrays |= {f"{split}/{group}": column for group, column in unfinished.items()}
+    keep(folder / MARK_FILE, facts, arrays)
+
+
+def _resumed(folder: Path, name: str, writer: Callable[..., BlockWriter]) -> _Written:
+    """What an earlier call had written when it last saved a mark; nothing if it cannot be used."""
+    facts, arrays = kept(folder / MARK_FILE) or ({"chunks": 0, "splits": {}}, {})
+    written = _Written(facts["chunks"], {}, {}, {}, {})
+    try:
+        for split, stored in facts["splits"].items():
+            files = stored["written"]
+            widths = [(group, width) for group, width in files["widths"]]
+            written.writers[split] = writer(split, widths)
+            written.writers[split].resume(files, {group: arrays[f"{split}/{group}"] for group, _ in widths})
+            written.rows[split] = stored["rows"]
+            written.live[split] = np.array(stored["live"], np.int64)
+            written.total[split] = np.array(stored["total"], np.float64)
+    except InputError:  # a file is damaged
+        written = _Written(0, {}, {}, {}, {})
+    if not written.chunks:
+        for path in (p for end in ("arrow", "incomplete", "copy") for p in folder.glob(f"*.{end}")):
+            path.unlink()
+    else:
+        tell(f"{name}: {sum(written.rows.values()):,} rows are written already")
+    return written
 
 
 def open_shards(folder: Path) -> ShardSet:

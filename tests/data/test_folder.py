@@ -1,8 +1,15 @@
 """Folders of tables with a schema file: all kinds of files and of splits, and every mistake in one line."""
 
+import contextlib
 import gzip
 import json
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +18,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from mtl.data import encode, load, shards
 from mtl.data import folder_files as tables
-from mtl.data import load
+from mtl.data.blocks import BlockWriter
 from mtl.data.hashing import bucket_ids, stable_hashes, vocabulary_ids
 from mtl.errors import InputError
 
@@ -135,7 +143,7 @@ def shop(tmp_path):
         if columns:
             (write_csv if "csv" in kind else write_table)(root / f"rows.{kind}", columns)
         (root / "schema.toml").write_text(schema)
-        return load("folder", path=str(root), data_dir=tmp_path / "data", **{**ARGUMENTS, **arguments})
+        return load("folder", path=str(root), **{"data_dir": tmp_path / "data", **ARGUMENTS, **arguments})
 
     make.root, make.data = root, tmp_path / "data"
     return make
@@ -336,8 +344,8 @@ def test_a_set_is_prepared_once_and_again_when_something_changes(shop, monkeypat
     assert sizes(shop_again(shop))["train"] == sizes(first)["train"] + 3
 
 
-def shop_again(shop):
-    return load("folder", path=str(shop.root), data_dir=shop.data, **ARGUMENTS)
+def shop_again(shop, data_dir=None):
+    return load("folder", path=str(shop.root), data_dir=data_dir or shop.data, **ARGUMENTS)
 
 
 def test_a_split_streams_when_asked_and_holds_the_same_rows(shop):
@@ -362,14 +370,142 @@ def test_batches_of_any_size_give_the_same(shop, monkeypatch):
     equal(shop(), expected)
 
 
-def test_a_stopped_preparation_leaves_nothing(shop, monkeypatch):
-    def stop(*arguments):
-        raise KeyboardInterrupt
+# ---- preparations that are stopped --------------------------------------------------------------------
 
-    monkeypatch.setattr(tables, "hashed", stop)
+BY_TIME = '[split]\nby = "time"\ncolumn = "time"\nval = 0.3\ntest = 0.2\n'
+SMALL = {"rows_per_block": 8, "blocks_per_file": 3}
+
+
+class Stops:
+    """Stops preparations: raises at some of the moments at which a file is read, written or renamed."""
+
+    def __init__(self, monkeypatch):
+        self.moments, self.at = 0, 0
+        for where, name in ((tables, "hashed"), (BlockWriter, "_write_block"), (Path, "replace")):
+            monkeypatch.setattr(where, name, self.around(getattr(where, name)))
+
+    def around(self, function):
+        def stopping(*arguments):
+            self.moment()
+            found = function(*arguments)
+            self.moment()
+            return found
+
+        return stopping
+
+    def moment(self):
+        self.moments += 1
+        if self.moments == self.at:
+            raise KeyboardInterrupt
+
+    def after(self, moments):
+        self.moments, self.at = 0, moments
+
+
+@pytest.fixture
+def bit_by_bit(shop, monkeypatch):
+    """The shop in two files, small batches and blocks, and marks after every chunk."""
+    monkeypatch.setattr(tables, "BATCH_ROWS", 23)
+    monkeypatch.setattr(shards, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(shards, "write_shards", partial(shards.write_shards, **SMALL))
+    write_csv(shop.root / "sub" / "more.csv", cut(table(seed=1), 0, 90))
+    return shop
+
+
+def files_of(data):
+    (prepared,) = (data / "folder").iterdir()
+    return {path.name: path.read_bytes() for path in prepared.iterdir() if path.name != "lock"}
+
+
+@pytest.mark.parametrize("split", [BY_COLUMN, BY_TIME], ids=["column", "time"])
+def test_a_stopped_preparation_goes_on(bit_by_bit, monkeypatch, tmp_path, split):
+    stops = Stops(monkeypatch)
+    bit_by_bit(SCHEMA + split, data_dir=tmp_path / "undisturbed")
+    expected, moments = files_of(tmp_path / "undisturbed"), stops.moments
+    assert len(expected) > 20
+    for at in np.linspace(1, moments, 7).astype(int):
+        stops.after(at)
+        with pytest.raises(KeyboardInterrupt):
+            shop_again(bit_by_bit)
+        assert [p.suffix for p in (bit_by_bit.data / "folder").iterdir()] in ([".incomplete"], [""])
+        stops.after(40)  # a second time, soon after it has gone on
+        with contextlib.suppress(KeyboardInterrupt):
+            shop_again(bit_by_bit)
+        stops.after(0)
+        shop_again(bit_by_bit)
+        assert files_of(bit_by_bit.data) == expected
+        shutil.rmtree(bit_by_bit.data)
+
+
+def test_what_is_learned_and_written_is_not_made_again(bit_by_bit, monkeypatch, capsys):
+    stops = Stops(monkeypatch)
+    bit_by_bit()
+    moments = stops.moments
+    shutil.rmtree(bit_by_bit.data)
+    stops.after(moments - 20)
     with pytest.raises(KeyboardInterrupt):
-        shop()
-    assert list((shop.data / "folder").iterdir()) == []
+        shop_again(bit_by_bit)
+    capsys.readouterr()
+    monkeypatch.setattr(encode, "Counts", None)
+    stops.after(0)
+    shop_again(bit_by_bit)
+    assert stops.moments < moments / 3
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "folder: goes on with a preparation that was stopped"
+    assert re.fullmatch(r"folder: 4\d\d rows are written already", second)
+
+
+@pytest.mark.parametrize("harm", ["input", "mark", "block", "file"])
+def test_what_does_not_fit_is_made_anew(bit_by_bit, monkeypatch, tmp_path, harm):
+    stops = Stops(monkeypatch)
+    bit_by_bit(data_dir=tmp_path / "undisturbed")
+    stops.after(stops.moments - 70)
+    with pytest.raises(KeyboardInterrupt):
+        shop_again(bit_by_bit)
+    stops.after(0)
+    (left,) = (bit_by_bit.data / "folder").iterdir()
+    if harm == "input":
+        write_csv(bit_by_bit.root / "sub" / "more.csv", cut(table(seed=2), 0, 90))
+        shutil.rmtree(tmp_path / "undisturbed")
+        shop_again(bit_by_bit, data_dir=tmp_path / "undisturbed")
+    else:
+        name = {"mark": "written.npz", "block": "train.incomplete", "file": "train.000000.arrow"}[harm]
+        content = (left / name).read_bytes()
+        half = len(content) // 2
+        (left / name).write_bytes(content[:half])
+    shop_again(bit_by_bit)
+    if harm == "input":
+        shutil.rmtree(left)
+    assert files_of(bit_by_bit.data) == files_of(tmp_path / "undisturbed")
+
+
+KILLED = """
+import os, signal, sys
+from functools import partial
+from mtl.data import folder_files, load, shards
+from mtl.data.blocks import BlockWriter
+
+def end_file(writer):
+    end(writer)
+    if len(writer._files) == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+end, BlockWriter._end_file = BlockWriter._end_file, end_file
+folder_files.BATCH_ROWS, shards.SAVE_SECONDS = 23, 0.0
+shards.write_shards = partial(shards.write_shards, rows_per_block=8, blocks_per_file=3)
+load("folder", path=sys.argv[1], data_dir=sys.argv[2])
+"""
+
+
+def test_a_killed_preparation_goes_on(bit_by_bit, tmp_path, capsys):
+    bit_by_bit(data_dir=tmp_path / "undisturbed")
+    command = [sys.executable, "-c", KILLED, str(bit_by_bit.root), str(bit_by_bit.data)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    shop_again(bit_by_bit)
+    assert "goes on with a preparation that was stopped" in capsys.readouterr().err
+    assert files_of(bit_by_bit.data) == files_of(tmp_path / "undisturbed")
 
 
 # ---- mistakes -----------------------------------------------------------------------------------------

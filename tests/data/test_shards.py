@@ -1,6 +1,8 @@
 """Sets on disk: the funnel in shards, what is loaded of a set, and damage that is found when it is opened."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -33,9 +35,13 @@ def chunks(**sizes):
     return [(split, rows(np.arange(size))) for split, size in sizes.items()]
 
 
+def after(made):
+    return lambda done: made[done:]
+
+
 def prepared(folder, made, **options):
     folder.mkdir(exist_ok=True)
-    write_shards(folder, "some", Contents(SCHEMA, made, {"source": "test"}), **options)
+    write_shards(folder, "some", Contents(SCHEMA, after(made), {"source": "test"}), **options)
     return open_shards(folder)
 
 
@@ -169,9 +175,9 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, made, message):
 def test_a_set_that_fails_leaves_no_folder(tmp_path):
     folder = tmp_path / "data" / "set"
     with pytest.raises(InputError, match="no row for split 'val'"):
-        sharded(folder, "some", lambda work: Contents(SCHEMA, chunks(train=4), {}))
+        sharded(folder, "some", lambda work: Contents(SCHEMA, after(chunks(train=4)), {}))
     assert list(folder.parent.iterdir()) == []
-    found = sharded(folder, "some", lambda work: Contents(SCHEMA, chunks(train=4, val=4, test=4), {}))
+    found = sharded(folder, "some", lambda work: Contents(SCHEMA, after(chunks(train=4, val=4, test=4)), {}))
     assert found.splits["train"].rows == 4
     assert sharded(folder, "some", None).schema == SCHEMA  # nothing is prepared again
 
@@ -187,10 +193,30 @@ def test_the_copy_of_another_process_is_as_good(tmp_path):
 
     def slow(work):
         prepared(folder, chunks(train=8, val=4, test=4))  # by the other process
-        return Contents(SCHEMA, chunks(train=4, val=4, test=4), {})
+        return Contents(SCHEMA, after(chunks(train=4, val=4, test=4)), {})
 
     assert sharded(folder, "some", slow).splits["train"].rows == 8
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_process_waits_for_another_that_prepares_the_same_set(tmp_path, capsys):
+    began, may_end = threading.Event(), threading.Event()
+
+    def slow(work):
+        began.set()
+        assert may_end.wait(60)
+        return Contents(SCHEMA, after(chunks(train=8, val=4, test=4)), {})
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(sharded, tmp_path / "set", "some", slow)
+        assert began.wait(60)
+        other = pool.submit(sharded, tmp_path / "set", "some", None)  # prepares nothing
+        said = ""
+        while "set: waits for another process" not in said:
+            said += capsys.readouterr().err
+        may_end.set()
+        assert one.result().splits["train"].rows == other.result().splits["train"].rows == 8
+    assert "lock" not in [p.name for p in (tmp_path / "set").iterdir()]
 
 
 def test_damage_is_found_when_a_set_is_opened(tmp_path):
