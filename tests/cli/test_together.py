@@ -1,6 +1,7 @@
 """One run over several processes, started by one command, is the run in one process."""
 
 import csv
+import json
 import shlex
 import signal
 import subprocess
@@ -32,6 +33,7 @@ def get_config():
         report=dict(baseline=""),
     )
 """
+STREAM = "num_train=20_000, in_memory=False, window_rows=16_384"
 TABLE_ROWS = 51
 FOUR = ("--processes=4", "--config.train.data_parallel=2", "--config.train.table_shards=2")
 TWO = ("--processes=2", "--config.train.data_parallel=2")
@@ -99,6 +101,23 @@ def test_several_processes_equal_one(folder, start, alone, number, asked):
     (group,) = (workdir / "checkpoints").iterdir()
     tables = read_best(group / "last")["params"]["encoder"]["tables"]
     assert tables.shape == (2, TABLE_ROWS, 4)  # an odd number, divided over two devices by FOUR
+
+
+def test_a_stream_over_several_processes_is_that_of_one(folder, start):
+    """The processes want the set at the same moment: one prepares it."""
+    streamed = STUDY.replace("funnel_synthetic", "funnel_shards").replace("num_train=256", STREAM)
+    (folder / "streamed.py").write_text(streamed)
+    study = ("--config=streamed.py", "--data_dir=shards")
+    two = ("--processes=2", "--config.train.table_shards=2")
+    code, _, said = finish(start(*study, "--workdir=streamed2", *two))
+    assert (code, said) == (0, [])
+    (prepared,) = (folder / "shards" / "funnel_shards").iterdir()
+    assert (prepared / "meta.json").is_file()
+    code, _, said = finish(start(*study, "--workdir=streamed1"))
+    assert (code, said) == (0, [])
+    assert values(folder / "streamed2") == pytest.approx(values(folder / "streamed1"), rel=1e-6)
+    (told,) = (folder / "streamed2").glob("checkpoints/*/input.json")
+    assert json.loads(told.read_text())["examples"] == 2 * 40 * 32
 
 
 @pytest.mark.parametrize("victim", [0, 3])

@@ -15,7 +15,7 @@ from mtl.data.shards import Contents, dataset_of, open_shards, residence, write_
 from mtl.errors import InputError
 from mtl.models import build_model
 from mtl.sweep.programs import Programs
-from mtl.train import Stopped, TrainState, chain, make_step, stream_key, train_settings
+from mtl.train import Stopped, TrainState, chain, make_step, read_best, stream_key, train_settings
 
 ROWS, BLOCK, WINDOW = 400, 16, 64
 TRAIN = {"batch_size": 16, "steps": 60, "eval_every": 20, "steps_per_call": 10, "checkpoint_seconds": 0.0}
@@ -38,15 +38,19 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def tiny(folder, monkeypatch):
-    """The data set `tiny`, in memory or not."""
+def loader(folder):
+    """Loads the data set `tiny`, in memory or not."""
 
     def load(in_memory=False, window_rows=WINDOW):
         return dataset_of(open_shards(folder), "tiny", {}, residence(in_memory, window_rows, 1000))
 
-    monkeypatch.setitem(DATASETS, "tiny", load)
     return load
+
+
+@pytest.fixture(autouse=True)
+def tiny(folder, monkeypatch):
+    monkeypatch.setitem(DATASETS, "tiny", loader(folder))
+    return DATASETS["tiny"]
 
 
 def config(*, dataset=(), train=(), seeds=2, specs=("static",)):
@@ -79,13 +83,7 @@ def stop_after(calls):
 @pytest.fixture(scope="module")
 def undisturbed(folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(
-            DATASETS,
-            "tiny",
-            lambda in_memory=False, window_rows=WINDOW: dataset_of(
-                open_shards(folder), "tiny", {}, residence(in_memory, window_rows, 1000)
-            ),
-        )
+        patch.setitem(DATASETS, "tiny", loader(folder))
         workdir = tmp_path_factory.mktemp("undisturbed")
         return workdir, run(workdir)
 
@@ -196,6 +194,55 @@ def test_steps_on_the_rows_of_a_batch_stream(tmp_path):
     for one, other in zip(map(json.loads, dense), map(json.loads, sparse), strict=True):
         if one["kind"] == "train":
             assert one["loss"] == pytest.approx(other["loss"], rel=1e-4)
+
+
+# ---- several devices ----------------------------------------------------------------------------------
+
+SPARSE = {"steps": 30, "eval_every": 10, "steps_per_call": 10, "learning_rate": 0.01, "sparse_rows": True}
+DIVIDED = {"data_parallel": 2, "table_shards": 4}
+
+
+def numbers(workdir):
+    """What was recorded of losses, weights and metrics, and where; a solver's residual is all rounding."""
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    found = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(records)}
+    return {path: x for path, x in found.items() if isinstance(x, float) and "residual" not in path}
+
+
+def best(workdir):
+    (group,) = workdir.glob("checkpoints/*")
+    return jax.tree.leaves(read_best(group / "last"))
+
+
+def assert_same(workdir, other):
+    assert numbers(workdir) == pytest.approx(numbers(other), rel=1e-6)
+    for found, expected in zip(best(workdir), best(other), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.fixture(scope="module")
+def on_one(folder, tmp_path_factory):
+    """The folder of two runs with MGDA, each on one device."""
+    workdir = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, "tiny", loader(folder))
+        run(workdir, specs=("mgda",), train=SPARSE)
+    return workdir
+
+
+@pytest.mark.parametrize(
+    "devices", [DIVIDED, pytest.param({"data_parallel": 8}, marks=pytest.mark.slow)], ids=str
+)
+def test_a_stream_on_several_devices_is_that_on_one(tmp_path, on_one, devices):
+    run(tmp_path, specs=("mgda",), train={**SPARSE, **devices})
+    assert_same(tmp_path, on_one)
+
+
+def test_a_stream_goes_on_on_other_devices(tmp_path, on_one):
+    with pytest.raises(Stopped):
+        run(tmp_path, stop_after(1), specs=("mgda",), train=SPARSE)
+    run(tmp_path, specs=("mgda",), train={**SPARSE, **DIVIDED})
+    assert_same(tmp_path, on_one)
 
 
 def test_groups_are_cut_by_the_rows_that_wait_in_memory():
