@@ -1,11 +1,14 @@
 """The tap with a slice per task reads the same Gramian as the general one, in one pass."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtl import task_jacobian
+from mtl.compilation import compile_quickly
 from mtl.data import IdColumn, Schema
 from mtl.jacobian import TaskTap
 from mtl.models import build_model, shared_tap, task_cut, zero_perturbations
@@ -35,76 +38,82 @@ def batch(rows=6):
     }
 
 
-def jacobian(name, tap, rows=6, **more):
-    model = build_model({"name": name, **ARGUMENTS.get(name, {}), **more}, SCHEMA)
-    data = batch(rows)
-    params = model.init(jax.random.key(0), data)["params"]
+W = np.array([0.2, 0.5, 0.3], np.float32)
+
+
+@functools.cache
+def started(name):
+    model = build_model({"name": name, **ARGUMENTS.get(name, {})}, SCHEMA)
+    init = jax.jit(model.init, compiler_options=compile_quickly())
+    return model, init(jax.random.key(0), batch())["params"]
+
+
+def read(name, tap, what):
+    """`what(losses, jacobian)` of a model, compiled."""
+    model, params = started(name)
     loss_fn = make_loss_fn(model, TASKS)
-    return task_jacobian(loss_fn, params, data, jax.random.key(1), tap=tap(model, params, data))
+
+    def run(params):
+        perturbations = tap(model, params, batch())
+        return what(*task_jacobian(loss_fn, params, batch(), jax.random.key(1), tap=perturbations))
+
+    return jax.jit(run, compiler_options=compile_quickly())(params)
+
+
+def at_tap(losses, jac):
+    return losses, jac.mixing, jac.gramian(tap=True), jac.stacked_at_tap(), jac.pullback(W)
 
 
 @pytest.mark.parametrize("name", MIXED)
 def test_one_pass_gives_the_gramian_at_the_experts(name):
-    losses, quick = jacobian(name, shared_tap)
-    expected_losses, general = jacobian(name, zero_perturbations)
-    assert isinstance(quick.mixing, jax.Array)
-    assert general.mixing is None
+    losses, mixing, gramian, stacked, pullback = read(name, shared_tap, at_tap)
+    expected_losses, no_mixing, general, general_stacked, expected = read(name, zero_perturbations, at_tap)
+    assert isinstance(mixing, jax.Array)
+    assert no_mixing is None
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
-    np.testing.assert_allclose(quick.gramian(tap=True), general.gramian(tap=True), rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(gramian, general, rtol=1e-4, atol=1e-9)
     # [T, B, E, H] against [T, E, B, H]
-    (expected,) = jax.tree.leaves(general.stacked_at_tap())
-    np.testing.assert_allclose(quick.stacked_at_tap(), jnp.moveaxis(expected, 1, 2), rtol=1e-4, atol=1e-8)
-    w = jnp.array([0.2, 0.5, 0.3])
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7),
-        quick.pullback(w),
-        general.pullback(w),
-    )
+    (slices,) = jax.tree.leaves(general_stacked)
+    np.testing.assert_allclose(stacked, np.moveaxis(slices, 1, 2), rtol=1e-4, atol=1e-8)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7), pullback, expected)
+
+
+def at_parameters(losses, jac):
+    return losses, jac.stacked(), jac.pullback(W), jac.gramian()
 
 
 @pytest.mark.parametrize("name", COMMON)
 def test_one_pass_gives_the_gramian_at_a_common_tensor(name):
-    losses, quick = jacobian(name, shared_tap)
-    expected_losses, general = jacobian(name, zero_perturbations)
-    assert isinstance(quick.mixing, jax.Array)
+    losses, mixing, gramian, stacked, _ = read(name, shared_tap, at_tap)
+    expected_losses, _, general, general_stacked, _ = read(name, zero_perturbations, at_tap)
+    assert isinstance(mixing, jax.Array)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
-    np.testing.assert_allclose(quick.gramian(tap=True), general.gramian(tap=True), rtol=1e-4, atol=1e-9)
-    (expected,) = jax.tree.leaves(general.stacked_at_tap())  # [T, B, H]
-    np.testing.assert_allclose(quick.stacked_at_tap()[:, :, 0], expected, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(gramian, general, rtol=1e-4, atol=1e-9)
+    (expected,) = jax.tree.leaves(general_stacked)  # [T, B, H]
+    np.testing.assert_allclose(stacked[:, :, 0], expected, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize("name", MIXED + COMMON)
 def test_a_cut_at_the_features_changes_no_gradient(name):
     """Rows, sums and Gramian are those of the plain Jacobian, for leaves before and after the cut."""
-    losses, cut = jacobian(name, task_cut)
-    expected_losses, plain = jacobian(name, lambda *a: None)
+    losses, *cut = read(name, task_cut, at_parameters)
+    expected_losses, *plain = read(name, lambda *a: None, at_parameters)
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-6)
-    w = jnp.array([0.2, 0.5, 0.3])
-    for found, expected in (
-        (cut.stacked(), plain.stacked()),
-        (cut.pullback(w), plain.pullback(w)),
-        (cut.gramian(), plain.gramian()),
-    ):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * np.abs(b).max()),
-            found,
-            expected,
-        )
-    towers = jax.tree.leaves(cut.stacked()["towers"])
-    assert all(np.abs(leaf).max() > 0 for leaf in towers)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * np.abs(b).max()), cut, plain
+    )
+    assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(cut[0]["towers"]))
 
 
 @pytest.mark.parametrize("name", ["dbmtl2", "single_task", "snr", "cross_stitch"])
 def test_models_without_features_per_task_have_no_cut(name):
-    model = build_model({"name": name}, SCHEMA)
-    params = model.init(jax.random.key(0), batch())["params"]
-    assert task_cut(model, params, batch()) is None
+    assert task_cut(*started(name), batch()) is None
 
 
 def test_models_whose_tasks_read_each_other_take_the_general_tap():
-    _, jac = jacobian("dbmtl2", shared_tap)
-    assert jac.mixing is None
-    assert np.isfinite(jac.gramian(tap=True)).all()
+    mixing, gramian = read("dbmtl2", shared_tap, lambda losses, jac: (jac.mixing, jac.gramian(tap=True)))
+    assert mixing is None
+    assert np.isfinite(gramian).all()
 
 
 def test_the_formula_by_hand():

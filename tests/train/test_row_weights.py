@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mtl.compilation import compile_quickly
 from mtl.data import reweight, validate, watch_time
 from mtl.models import build_model
 from mtl.train.step import make_loss_fn
@@ -18,8 +19,8 @@ def test_a_row_of_weight_two_counts_as_two_rows(spec):
     data = validate(reweight(reweight(data, "click", {"click": 2.0}), "completed", {"completed": 2.0}))
     model = build_model(spec, data.schema)
     rows = {name: jnp.asarray(column) for name, column in data.splits["train"].items()}
-    loss_fn = make_loss_fn(model, data.schema.tasks)
-    params = model.init(jax.random.key(0), rows)["params"]
+    loss_fn = jax.jit(make_loss_fn(model, data.schema.tasks), compiler_options=compile_quickly())
+    params = jax.jit(model.init, compiler_options=compile_quickly())(jax.random.key(0), rows)["params"]
     weighted = loss_fn(params, rows, jax.random.key(1))
     for t in (0, 1):
         twice = np.flatnonzero(rows["weights"][:, t] == 2)

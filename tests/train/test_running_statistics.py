@@ -19,7 +19,6 @@ from mtl.train import (
     budget,
     chain,
     group_data,
-    layout_for,
     layout_of,
     model_program,
     train_group,
@@ -41,16 +40,22 @@ def dataset():
 
 
 @functools.cache
+def functions(num_runs, devices=1):
+    layout = layout_of(num_runs, SETTINGS._replace(data_parallel=devices), jax.devices()[:devices])
+    return layout, model_program(build_model(SPEC, dataset().schema), layout)
+
+
+@functools.cache
 def setup(num_runs, weighting="static", devices=1):
     model, tasks = build_model(SPEC, dataset().schema), dataset().schema.tasks
     steps = budget(SETTINGS, 96)
     built = weightings.build(weighting, kinds=[t.kind for t in tasks])
-    layout = layout_of(num_runs, SETTINGS._replace(data_parallel=devices), jax.devices()[:devices])
+    layout, program = functions(num_runs, devices)
     train = train_program(
         model, tasks, lambda numbers: chain(built, SETTINGS, steps.steps), steps, SETTINGS.batch_size, layout,
         losses_after=weighting == "famo",
     )  # fmt: skip
-    return layout, model_program(model, layout), train, steps
+    return layout, program, train, steps
 
 
 @functools.cache
@@ -174,7 +179,7 @@ def test_weightings_that_read_gradients_train_models_with_statistics(weighting, 
     name = weighting if isinstance(weighting, str) else weighting["name"]
     steps = budget(SETTINGS, 96, batches=3 if name == "modo" else 1)
     built = weightings.build(weighting, kinds=[t.kind for t in tasks])
-    layout = layout_for(1, jax.devices()[:1])
+    layout, program = functions(1)
     tap = not isinstance(weighting, str)
     train = train_program(
         model,
@@ -187,7 +192,7 @@ def test_weightings_that_read_gradients_train_models_with_statistics(weighting, 
         cut=not tap,
     )
     runs = put_by_run(Stack(np.zeros(1, np.uint32), np.zeros(1, np.int32), {}), layout)
-    init = model_program(model, layout).init(runs.seeds, {k: v[0, :1] for k, v in data().train.items()})
+    init = program.init(runs.seeds, {k: v[0, :1] for k, v in data().train.items()})
     state, metrics = train.advance(train.start(init, runs), runs, data().train, np.int32(0))
     assert np.isfinite(metrics.losses).all()
     seen = state.stats["batch_stats"]["extractor"]["norm"]["seen"][0, :, 0]

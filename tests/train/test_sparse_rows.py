@@ -52,23 +52,26 @@ def asks_more(name):
     return needs.batches > 1 or needs.losses_after
 
 
-def built(spec, data):
-    model = build_model({"embedding_dim": 4, **spec}, data.schema)
+@functools.cache
+def built(data_name, name, **sizes):
+    """A model, its variables, and which parameters its tasks share."""
+    data = dataset(data_name)
+    model = build_model({"embedding_dim": 4, "name": name, **sizes}, data.schema)
     rows = {k: jnp.asarray(v[:16]) for k, v in data.splits["train"].items()}
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
-    return model, jax.jit(lambda: initial_variables(model, keys, rows))()
+    variables = jax.jit(lambda: initial_variables(model, keys, rows), compiler_options=compile_quickly())()
+    few = {k: v[:4] for k, v in rows.items()}
+    stats = {k: v for k, v in variables.items() if k != "params"}
+    return model, variables, find_ownership(model, data.schema.tasks, variables["params"], few, stats).shared
 
 
 def trained(spec, data_name, weighting, settings, steps=3):
     """Variables and losses after some steps, dense and on rows."""
     data = dataset(data_name)
     tasks = data.schema.tasks
-    model, variables = built(spec, data)
-    few = {k: jnp.asarray(v[:4]) for k, v in data.splits["train"].items()}
+    model, variables, shared = built(data_name, **spec)
     stats = {k: v for k, v in variables.items() if k != "params"}
-    shared = None
-    if weighting not in weightings.SCALARIZATIONS:
-        shared = find_ownership(model, tasks, variables["params"], few, stats).shared
+    shared = None if weighting in weightings.SCALARIZATIONS else shared
     asks = weightings.needs(weighting)
     kinds = [t.kind for t in tasks]
     arguments = {"static": {"weights": 1.0}}.get(weighting, {})
@@ -132,7 +135,7 @@ def test_weightings_that_read_more_than_a_batch_train_on_rows(name):
 
 def fit(settings):
     data = dataset("funnel_synthetic")
-    model, _ = built({"name": "shared_bottom"}, data)
+    model, *_ = built("funnel_synthetic", "shared_bottom")
     steps = budget(settings, ROWS["num_train"])
     layout = layout_for(2)
     train = train_program(
@@ -165,8 +168,7 @@ def test_too_small_a_capacity_stops_the_run_and_says_what_to_raise():
 
 
 def test_capacities():
-    data = dataset("funnel_synthetic")
-    model, _ = built({"name": "shared_bottom"}, data)
+    model, *_ = built("funnel_synthetic", "shared_bottom")
     rows = fused_table(model).num_rows
     assert rows == 31 + 13  # ids of users and items, the unseen one of each included
     assert sparse_rows(model, SETTINGS).capacity == 2 * 16

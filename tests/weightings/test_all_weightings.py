@@ -111,30 +111,28 @@ def test_jit_equals_eager_and_does_not_recompile(row):
 
 @EACH_ROW
 def test_vmap_equals_a_loop_and_scan_keeps_the_state(row):
-    """Three runs at once, which see the same gradients in turned orders, against each alone."""
     tx, jitted, _ = compiled(row)
-    orders = [(0, 1, 2), (1, 2, 0), (2, 0, 1)]
+    many = [gradients(seed=s) for s in range(3)]
 
     @functools.partial(jax.jit, compiler_options=compile_quickly())
     def at_once(stacked):
+        state = tx.init(params())
+        batched, _ = jax.vmap(lambda g: step(tx, g, state, losses()))(stacked)
+
         def body(state, grads):
             update, state = step(tx, grads, state, losses())
             return state, update
 
-        return jax.vmap(lambda grads: jax.lax.scan(body, tx.init(params()), grads))(stacked)
+        return batched, jax.lax.scan(body, state, stacked)
 
-    many = [gradients(seed=s) for s in range(3)]
-    turned = {k: jnp.stack([jnp.stack([many[s][k] for s in order]) for order in orders]) for k in many[0]}
-    found = at_once(turned)
-    for i, order in enumerate(orders):
-        state, updates = jax.tree.map(lambda x, i=i: x[i], found)
-        alone = tx.init(params())
-        for k, seed in enumerate(order):
-            update, alone = jitted(alone, many[seed], losses())
-            chex.assert_trees_all_close(
-                jax.tree.map(lambda u, k=k: u[k], updates), update, rtol=1e-4, atol=1e-5
-            )
-        chex.assert_trees_all_close(state, alone, rtol=1e-4, atol=1e-5)
+    batched, (scanned, updates) = at_once(jax.tree.map(lambda *g: jnp.stack(g), *many))
+    state = tx.init(params())
+    for i, grads in enumerate(many):
+        alone, _ = jitted(tx.init(params()), grads, losses())
+        chex.assert_trees_all_close(jax.tree.map(lambda u, i=i: u[i], batched), alone, rtol=1e-4, atol=1e-5)
+        update, state = jitted(state, grads, losses())
+        chex.assert_trees_all_close(jax.tree.map(lambda u, i=i: u[i], updates), update, rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(scanned, state, rtol=1e-4, atol=1e-5)
 
 
 @EACH_ROW
