@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl.errors import InputError
-from mtl.types import Array, LossFn, PyTree
+from mtl.types import Array, LossFn, PyTree, widened
 
 Shared = PyTree | Callable[[Any], bool] | None
 """Which leaves are shared: None (all), a pytree of bools, or a function of the leaf's key path."""
@@ -243,7 +243,7 @@ class GramianJacobian:
 
     def pullback(self, weights: Array) -> Array:
         """Returns the weights `[T]`, float32 or wider."""
-        return weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+        return widened(weights)
 
     def stacked(self) -> PyTree:
         """Refuses.
@@ -524,7 +524,7 @@ def _mixed_gramian(mixing: Array, slices: Array) -> Array:
     """G_ij = Σ_b ⟨m_ib, m_jb⟩⟨s_ib, s_jb⟩; multiply-and-sum beats T² products of one row each."""
 
     def inner(x):
-        x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+        x = widened(x)
         return jnp.sum(x[:, None] * x[None], axis=-1)
 
     return jnp.sum(inner(mixing) * inner(slices), axis=-1)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 PyTree = Any
@@ -23,3 +24,8 @@ missing key; only `mask` and `weights` may be absent."""
 
 LossFn = Callable[..., Any]
 """`loss_fn(params, *args) -> losses [T]`, or `(losses [T], aux)` with `has_aux=True`."""
+
+
+def widened(x: Array) -> Array:
+    """Returns `x` in float32, or as it is where it is wider: what sums and exponentials are computed in."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtl.layers import Mixture, StackedMLP, softmax_gate, tap_mixture
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 class AttentionGate(nn.Module):
@@ -68,5 +68,5 @@ class _Attention(nn.Module):
     def __call__(self, keys: Array, *, train: bool) -> Array:
         width = keys.shape[-1]
         query = self.param("query", nn.initializers.normal(1.0), (self.num_tasks, width), jnp.float32)
-        logits = jnp.einsum("th,ebh->tbe", query.astype(self.dtype), keys).astype(jnp.float32)
+        logits = widened(jnp.einsum("th,ebh->tbe", query.astype(self.dtype), keys))
         return softmax_gate(self, logits / width**0.5, self.dropout_rate, train).astype(self.dtype)

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from mtl.errors import InputError
 from mtl.layers import Mixture, StackedDense, StackedMLP, simplex_gate, tap_mixture
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 class DSelectK(nn.Module):
@@ -98,12 +98,12 @@ class _Selectors(nn.Module):
         bits = self.num_experts.bit_length() - 1
         k = self.num_selected
         choice = StackedDense((self.num_tasks,), k, use_bias=False, dtype=self.dtype, name="choice")(x)
-        shares = jax.nn.softmax(choice.astype(jnp.float32))  # [T, B, k]
+        shares = jax.nn.softmax(widened(choice))  # [T, B, k]
         if bits:
             codes = StackedDense(
                 (self.num_tasks,), k * bits, gain=0.01, use_bias=False, dtype=self.dtype, name="codes"
             )(x)
-            step = smooth_step(codes.astype(jnp.float32)).reshape(*codes.shape[:2], k, 1, bits)
+            step = smooth_step(widened(codes)).reshape(*codes.shape[:2], k, 1, bits)
             number = (np.arange(self.num_experts)[:, None] >> np.arange(bits)) & 1  # [E, bits]
             selectors = jnp.prod(jnp.where(number == 1, step, 1.0 - step), axis=-1)  # [T, B, k, E]
         else:

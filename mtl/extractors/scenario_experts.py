@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtl.layers import Mixture, StackedDense, StackedMLP, of_domain, softmax_gate, tap_mixture
-from mtl.types import Array
+from mtl.types import Array, widened
 
 CLOSED = -1e9
 """Logit of an expert that a row may not read."""
@@ -89,7 +89,7 @@ class _ScenarioGate(nn.Module):
         dense = StackedDense((self.num_tasks,), size, use_bias=False, dtype=self.dtype, name="dense")
         shape = (self.num_tasks, self.num_domains, size)
         bias = self.param("domain_bias", nn.initializers.zeros, shape, jnp.float32)
-        logits = dense(x).astype(jnp.float32) + bias[:, domain]
+        logits = widened(dense(x)) + bias[:, domain]
         closed = (domain == 0)[:, None] & (jnp.arange(size) < self.own)
         logits = jnp.where(closed, CLOSED, logits)
         return softmax_gate(self, logits, self.dropout_rate, train).astype(self.dtype)

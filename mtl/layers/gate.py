@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from mtl.layers.stacked_dense import StackedDense
-from mtl.types import Array
+from mtl.types import Array, widened
 
 POLARISED = 0.95
 """A row is polarised for a gate when its largest weight exceeds this."""
@@ -274,5 +274,5 @@ class Gate(nn.Module):
         projection = StackedDense(
             (self.num_gates,), self.num_experts, use_bias=False, dtype=self.dtype, name="dense"
         )
-        logits = projection(x).astype(jnp.float32)
+        logits = widened(projection(x))
         return softmax_gate(self, logits, self.dropout_rate, train).astype(self.dtype)

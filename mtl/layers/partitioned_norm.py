@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from mtl.types import Array
+from mtl.types import Array, widened
 
 EPSILON = 1e-5
 """Added to variances."""
@@ -59,7 +59,7 @@ class PartitionedNorm(nn.Module):
           `[B, D]` in `dtype`.
         """
         shape = (self.num_domains, x.shape[-1])
-        x = x.astype(jnp.float32)
+        x = widened(x)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         seen = self.variable("batch_stats", "seen", jnp.zeros, (self.num_domains, 1), jnp.float32)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 def sampled_softmax_loss(
@@ -40,7 +40,7 @@ def sampled_softmax_loss(
     of_target = jnp.sum(users * jnp.take(items, targets, axis=-2), axis=-1, keepdims=True)
     of_drawn = users @ jnp.swapaxes(jnp.take(items, drawn, axis=-2), -1, -2)
     of_drawn = jnp.where(targets[:, None] == drawn, -jnp.inf, of_drawn)
-    logits = jnp.concatenate([of_target, of_drawn], axis=-1).astype(jnp.float32)
+    logits = widened(jnp.concatenate([of_target, of_drawn], axis=-1))
     first = jnp.zeros(logits.shape[:-1], jnp.int32)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, first)
     count = jnp.maximum(jnp.sum(live), 1).astype(jnp.float32)

@@ -88,6 +88,8 @@ _FROM_SCHEMA = (
 )
 """Fields that the schema, `dtype` or Linen fills; a spec cannot set them."""
 
+_DTYPES = ("float32", jnp.float32, "bfloat16", jnp.bfloat16, "float64", jnp.float64)
+
 
 def build_model(
     spec: str | Mapping[str, Any], schema: "Schema", dtype: DTypeLike = jnp.float32
@@ -101,7 +103,8 @@ def build_model(
         the transfer and of the side tower; and `extractor`, `transfer` or `side_tower` to replace the
         preset's. Lists are taken for tuples.
       schema: columns and tasks.
-      dtype: dtype of the computation, float32 or bfloat16; parameters and outputs are float32.
+      dtype: dtype of the computation: float32, bfloat16 or, where JAX has it enabled, float64. Parameters
+        begin in float32; outputs are float32 or wider.
 
     Returns:
       The model, without parameters: `model.init(key, batch)["params"]` makes them.
@@ -120,8 +123,10 @@ def build_model(
             raise unknown_name(f"argument of model {preset!r}:", key, (*_AXES, *fields))
         arguments[key] = _checked(f"model {preset!r}: {key}", fields[key], value, key)
 
-    if dtype not in ("float32", "bfloat16", jnp.float32, jnp.bfloat16):
-        raise InputError(f"dtype is {dtype!r}, expected float32 or bfloat16")
+    if dtype not in _DTYPES:
+        raise InputError(f"dtype is {dtype!r}, expected float32, bfloat16 or float64")
+    if dtype in _DTYPES[-2:] and jnp.result_type(float) != jnp.float64:
+        raise InputError("dtype is float64, which JAX has disabled; set jax_enable_x64 first")
     if not schema.tasks:
         raise InputError("the schema has no task; a model needs at least one")
     if not schema.id_columns and not schema.numeric_columns:

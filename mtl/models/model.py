@@ -53,8 +53,8 @@ class MultiTaskModel(nn.Module):
             `params["encoder"]["tables"]` is then not needed.
 
         Returns:
-          `[T, B, K_max]` float32: logits or, for regression, values; task t uses the first K_t outputs,
-          the others are 0.
+          `[T, B, K_max]`, float32 or wider: logits or, for regression, values; task t uses the first K_t
+          outputs, the others are 0.
         """
         if rows is None and "positions" in batch:
             rows = gather(_tables(self.variables["params"]["encoder"]), batch["positions"])

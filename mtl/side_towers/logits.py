@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtl.errors import InputError
-from mtl.types import Array
+from mtl.types import Array, widened
 
 if TYPE_CHECKING:  # Only for the annotation: models run without the data sets' dependencies.
     from mtl.data import Schema
@@ -29,13 +29,13 @@ def as_outputs(relevance: Array, kinds: tuple[str, ...], num_outputs: tuple[int,
       num_outputs: K_t of each task.
 
     Returns:
-      `[T, B, K_max]` float32; 0 for tasks of other kinds.
+      `[T, B, K_max]` float32 or wider; 0 for tasks of other kinds.
     """
     binary = np.array([kind == "binary" for kind in kinds])
-    logits = jnp.where(binary[:, None], relevance.astype(jnp.float32), 0.0)[..., None]
+    logits = jnp.where(binary[:, None], widened(relevance), 0.0)[..., None]
     return jnp.pad(logits, [(0, 0), (0, 0), (0, max(num_outputs) - 1)])
 
 
 def dot(a: Array, b: Array) -> Array:
-    """Dot products over the last axis, in float32."""
-    return jnp.sum(a.astype(jnp.float32) * b.astype(jnp.float32), axis=-1)
+    """Dot products over the last axis, in float32 or wider."""
+    return jnp.sum(widened(a) * widened(b), axis=-1)

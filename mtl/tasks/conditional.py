@@ -28,7 +28,7 @@ def conditional_losses(
       weights: w `[B, T]` float ≥ 0; None for ones.
 
     Returns:
-      Losses `[T]` float32; 0 for a task that requires none.
+      Losses `[T]`, float32 or wider; 0 for a task that requires none.
 
     Raises:
       InputError: the shapes do not match the tasks.

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from mtl.errors import InputError
 from mtl.tasks.losses import task_loss
 from mtl.tasks.task import Task
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 def task_losses(
@@ -37,7 +37,7 @@ def task_losses(
       weights: w `[B, T]` float ≥ 0; None for ones.
 
     Returns:
-      Losses `[T]` float32.
+      Losses `[T]`, float32 or wider.
 
     Raises:
       InputError: the shapes do not match the tasks, or a loss or its arguments are unknown.
@@ -48,13 +48,13 @@ def task_losses(
             f"{num_tasks} tasks, but outputs have shape {outputs.shape} and labels {labels.shape}; "
             "expected [T, B, K] and [B, T]"
         )
-    outputs = outputs.astype(jnp.float32)
+    outputs = widened(outputs)
     groups: dict[Task, list[int]] = {}
     for t, task in enumerate(tasks):
         # What of a task decides about its loss.
         alike = Task("", task.kind, task.num_outputs, loss=task.loss, loss_arguments=task.loss_arguments)
         groups.setdefault(alike, []).append(t)
-    losses = jnp.zeros(num_tasks, jnp.float32)
+    losses = jnp.zeros(num_tasks, outputs.dtype)
     for alike, members in groups.items():
         index = jnp.asarray(members)
         all_tasks = len(members) == num_tasks
@@ -70,7 +70,7 @@ def task_losses(
             mean = jnp.mean(loss.function(z, y, **arguments), axis=1)
         else:
             inside = jnp.ones_like(y, bool) if mask is None else of_members(mask)
-            share = inside.astype(jnp.float32)
+            share = inside.astype(outputs.dtype)
             if weights is not None:
                 share = jnp.where(inside, of_members(weights), 0.0)
             row = loss.function(z, jnp.where(inside, y, 0.0), **arguments)

@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from mtl.layers import RELU_GAIN, Heads, stacked_init
 from mtl.tasks import topological_order
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 class AIT(nn.Module):
@@ -84,7 +84,7 @@ class AIT(nn.Module):
             passed = nn.relu(above @ kernels["pass"][t] + bias[t].astype(self.dtype))
             units = jnp.concatenate([passed, h[t][None]])
             key, query, value = (units @ kernels[name][t] for name in ("key", "query", "value"))
-            score = jnp.sum(key * query, axis=-1).astype(jnp.float32) / math.sqrt(width)
+            score = widened(jnp.sum(key * query, axis=-1)) / math.sqrt(width)
             weights = jax.nn.softmax(score, axis=0).astype(self.dtype)
             features[t] = jnp.sum(weights[..., None] * value, axis=0)
         return jnp.stack([features[t] for t in range(num_tasks)])

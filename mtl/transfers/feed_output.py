@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from mtl.layers import RELU_GAIN, stacked_init
 from mtl.tasks import topological_order
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 class FeedOutput(nn.Module):
@@ -62,7 +62,7 @@ class FeedOutput(nn.Module):
                 prediction = self._prediction(p, outputs[p]).astype(self.dtype)
                 z = z + prediction @ fed[t, slot, : self.num_outputs[p]]
             used = np.arange(widest) < self.num_outputs[t]
-            outputs[t] = jnp.where(used, nn.relu(z).astype(jnp.float32) @ head[t] + head_bias[t], 0.0)
+            outputs[t] = jnp.where(used, widened(nn.relu(z)) @ head[t] + head_bias[t], 0.0)
         return jnp.stack([outputs[t] for t in range(num_tasks)])
 
     def _prediction(self, task: int, output: Array) -> Array:

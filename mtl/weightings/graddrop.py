@@ -15,7 +15,7 @@ import optax
 
 from mtl.errors import InputError
 from mtl.jacobian import Shared, StackedJacobian, select, shared_mask
-from mtl.types import Array
+from mtl.types import Array, widened
 from mtl.weightings.contract import (
     check_num_tasks,
     fresh_key,
@@ -90,7 +90,7 @@ def graddrop(
 
 
 def _drop(gradients: Array, key: Array, leak: np.ndarray | Array) -> Array:
-    g = gradients.astype(jnp.promote_types(gradients.dtype, jnp.float32))
+    g = widened(gradients)
     size = jnp.sum(jnp.abs(g), axis=0)
     purity = 0.5 * (1.0 + jnp.sum(g, axis=0) / jnp.where(size == 0, 1.0, size))
     positive = jax.random.uniform(key, g.shape[1:], jnp.float32) < purity

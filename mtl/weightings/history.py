@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from mtl.jacobian import Shared, shared_leaves, shared_mask
-from mtl.types import Array, PyTree
+from mtl.types import Array, PyTree, widened
 
 
 def zeros_per_task(params: PyTree, num_tasks: int, shared: Shared) -> PyTree:
@@ -24,16 +24,13 @@ def map_shared(function, mask: PyTree, first: PyTree, *rest: PyTree) -> PyTree:
 
 def scale_rows(leaf: Array, factors: Array) -> Array:
     """Multiplies row t of a leaf `[T, *shape]` by factor t, in float32 or wider."""
-    wide = leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+    wide = widened(leaf)
     return wide * factors.reshape(-1, *[1] * (leaf.ndim - 1)).astype(wide.dtype)
 
 
 def squared_norms(stacked: PyTree, shared: Shared) -> Array:
     """Returns ‖g_t‖² over the shared leaves `[T]`, float32 or wider."""
     return sum(
-        (
-            jnp.sum(jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32))), axis=range(1, x.ndim))
-            for x in shared_leaves(stacked, shared)
-        ),
+        (jnp.sum(jnp.square(widened(x)), axis=range(1, x.ndim)) for x in shared_leaves(stacked, shared)),
         start=jnp.zeros(()),
     )

@@ -141,8 +141,14 @@ def test_products_need_events_that_imply_each_other(schema, name):
 
 @pytest.mark.parametrize("dtype", ["float16", "floaty", jnp.int32])
 def test_other_dtypes_are_refused(schema, dtype):
-    with pytest.raises(InputError, match="expected float32 or bfloat16"):
+    with pytest.raises(InputError, match="expected float32, bfloat16 or float64"):
         build_model("mmoe", schema, dtype=dtype)
+
+
+def test_float64_needs_it_enabled(schema, x64):
+    assert build_model("mmoe", schema, dtype="float64").towers.dtype == "float64"
+    with jax.enable_x64(False), pytest.raises(InputError, match="which JAX has disabled; set jax_enable_x64"):
+        build_model("mmoe", schema, dtype="float64")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", jnp.bfloat16, jnp.dtype("bfloat16")])

@@ -43,13 +43,7 @@ SCHEMA = Schema((IdColumn("i", 5), IdColumn("j", ROWS - 5)), ("x", "y"), TASKS)
 ODD_ROWS = ROWS - 3
 ODD = SCHEMA._replace(id_columns=(IdColumn("i", 5), IdColumn("j", ODD_ROWS - 5)))
 SETTINGS = TrainSettings(batch_size=16, learning_rate=0.05, optimizer="momentum", steps_per_call=STEPS)
-ARGUMENTS = {
-    "static": {"weights": (0.5, 1.0, 1.5)},
-    # With the published step size its inner iteration does not converge, and rounding decides.
-    "sdmgrad": {"learning_rate": 0.5},
-}
-DOUBLE = ("slaw", "pe_ltr", "aligned_mtl", "moco")
-"""Methods that make more than 1e-6 of a rounding of float32; they are compared in float64."""
+ARGUMENTS = {"static": {"weights": (0.5, 1.0, 1.5)}}
 
 
 def make_columns(rows=64, seed=0):
@@ -85,8 +79,8 @@ number of rows that devices cannot divide evenly."""
 
 
 @functools.cache
-def model(kind="plain"):
-    return build_model(SPECS[kind], ODD if kind == "odd" else SCHEMA)
+def model(kind="plain", dtype="float32"):
+    return build_model(SPECS[kind], ODD if kind == "odd" else SCHEMA, dtype)
 
 
 @functools.cache
@@ -102,8 +96,25 @@ def functions(layout, kind="plain"):
     return model_program(model(kind), layout)
 
 
+@functools.cache
+def initial(kind, seeds):
+    """The first variables of some runs as one device draws them: rounding depends on the layout."""
+    layout = layout_of(len(seeds), SETTINGS, jax.devices()[:1])
+    row = {k: jnp.asarray(v[:1]) for k, v in make_columns().items()}
+    return on_host(functions(layout, kind).init(np.array(seeds, np.uint32), row))
+
+
 def prepare(names, settings, seeds=(3,), kind="plain"):
-    """A compiled call of six steps for a group of runs, one weighting each, and its arguments."""
+    """A compiled call of six steps for a group of runs, one weighting each, and its arguments.
+
+    All of it is in float64 where that is enabled, parameters included.
+    """
+    dtype = jnp.result_type(float)
+    own = model(kind, dtype.name)
+
+    def precise(tree):
+        return jax.tree.map(lambda x: x.astype(dtype) if x.dtype == np.float32 else x, tree)
+
     more = {"tap": True} if kind == "tap" else {}
     specs = [{"name": name, **ARGUMENTS.get(name, {}), **more} for name in names]
     asks = weightings.needs(specs[0])
@@ -117,21 +128,22 @@ def prepare(names, settings, seeds=(3,), kind="plain"):
         return chain(weightings.build_one_of(specs, branch, **group), settings, STEPS)
 
     program = train_program(
-        model(kind),
+        own,
         TASKS,
         make_optimizer,
         steps,
         settings.batch_size,
         layout,
         losses_after=asks.losses_after,
-        sparse=sparse_rows(model(kind), settings, asks.batches),
+        sparse=sparse_rows(own, settings, asks.batches),
         tap=kind == "tap",
         cut=kind == "cut",
     )
-    columns = put({k: v[None] for k, v in make_columns().items()}, layout.everywhere)
+    columns = put(precise({k: v[None] for k, v in make_columns().items()}), layout.everywhere)
     branches = np.arange(len(seeds), dtype=np.int32) % len(names)
     runs = put_by_run(Stack(np.array(seeds, np.uint32), np.zeros(len(seeds), np.int32), branches), layout)
-    variables = functions(layout, kind).init(runs.seeds, {k: v[0, :1] for k, v in columns.items()})
+    like = functions(layout, kind).init(runs.seeds, {k: v[0, :1] for k, v in columns.items()})
+    variables = precise(put_by_run(initial(kind, seeds), layout, like))
     arguments = program.start(variables, runs), runs, columns, np.int32(0)
     return program.advance.lower(*arguments).compile(compiler_options=compile_quickly()), arguments
 
@@ -163,22 +175,24 @@ def compared(names):
 
 @pytest.fixture(scope="module")
 def errors():
-    """Errors of all weightings; as many as can be are one program, which saves compilations."""
+    """Errors of all weightings; as many as can be are one program, which saves compilations.
+
+    In float32 a bias whose gradients cancel, or a method that divides by a small difference, makes more than
+    1e-6 of a rounding; in float64 everything that is wrong remains.
+    """
     programs = defaultdict(list)
     for name in weightings.WEIGHTINGS:
         reads = weightings.reads({"name": name, **ARGUMENTS.get(name, {})})
-        programs[name in DOUBLE, reads or name].append(name)
-    found = {}
-    for (double, _), names in programs.items():
-        with jax.enable_x64(double):
-            found |= compared(names)
-    return found
+        programs[reads or name].append(name)
+    with jax.enable_x64(True):
+        found = [compared(names) for names in programs.values()]
+    return {name: each for errors in found for name, each in errors.items()}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", weightings.WEIGHTINGS)
 def test_eight_devices_equal_one(errors, name):
-    assert max(errors[name].values()) <= 1e-6, errors[name]
+    assert max(errors[name].values()) <= 1e-12, errors[name]
 
 
 def largest_error(found, expected):
@@ -193,13 +207,13 @@ def largest_error(found, expected):
         pytest.param("upgrad", "cut", marks=pytest.mark.slow),
     ],
 )
-def test_eight_devices_equal_one_with_a_dropout_a_tap_and_a_cut(name, kind):
+def test_eight_devices_equal_one_with_a_dropout_a_tap_and_a_cut(x64, name, kind):
     one = trained([name], SETTINGS, kind=kind)
     many = trained([name], SETTINGS._replace(data_parallel=DEVICES), kind=kind)
-    assert largest_error(many, one) <= 1e-6
+    assert largest_error(many, one) <= 1e-12
 
 
-def test_two_runs_with_four_devices_each_equal_two_with_one_device_each():
+def test_two_runs_with_four_devices_each_equal_two_with_one_device_each_in_float32():
     one = trained(["mgda"], SETTINGS, (3, 4))
     many = trained(["mgda"], SETTINGS._replace(data_parallel=4), (3, 4))
     assert largest_error(many, one) <= 1e-6
@@ -214,25 +228,24 @@ DIVIDED = SPARSE._replace(data_parallel=2, table_shards=4)
     "name",
     ["mgda", *(pytest.param(name, marks=pytest.mark.slow) for name in ("ew", "upgrad", "famo", "graddrop"))],
 )
-def test_a_divided_table_equals_a_whole_one(name):
+def test_a_divided_table_equals_a_whole_one(x64, name):
     one, many = trained([name], SPARSE), trained([name], DIVIDED)
-    assert largest_error(many, one) <= 1e-6
+    assert largest_error(many, one) <= 1e-12
 
 
-def test_a_divided_table_may_have_any_number_of_rows():
+def test_a_divided_table_may_have_any_number_of_rows(x64):
     one, many = trained(["mgda"], SPARSE, kind="odd"), trained(["mgda"], DIVIDED, kind="odd")
     table = many["params"]["encoder"]["tables"]
     assert table.shape == (1, ROWS, 2)  # the next multiple of 4
     assert not table[:, ODD_ROWS:].any()  # nothing is ever written there
     many["params"]["encoder"]["tables"] = table[:, :ODD_ROWS]
-    assert largest_error(many, one) <= 1e-6
+    assert largest_error(many, one) <= 1e-12
 
 
 @pytest.mark.slow
-def test_a_weighting_may_remember_gradients_of_a_divided_table():
-    with jax.enable_x64(True):
-        one, many = trained(["moco"], SPARSE), trained(["moco"], DIVIDED)
-    assert largest_error(many, one) <= 1e-6
+def test_a_weighting_may_remember_gradients_of_a_divided_table(x64):
+    one, many = trained(["moco"], SPARSE), trained(["moco"], DIVIDED)
+    assert largest_error(many, one) <= 1e-12
 
 
 def test_a_device_has_its_rows_of_the_table_and_of_its_moments():
