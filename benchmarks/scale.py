@@ -55,6 +55,7 @@ PARTS = ("unique", "steps", "cut", "memory", "torch")
 flags.DEFINE_multi_enum("only", list(PARTS), PARTS, "Parts to run.")
 flags.DEFINE_multi_integer("rows", [10_000, 10_000_000], "Rows of the table; the first is the reference.")
 flags.DEFINE_list("bottom", None, "Units of the bottom's layers instead of 256,128.")
+flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "What the model computes in.")
 flags.DEFINE_integer("tasks", 4, "Number of tasks T.")
 flags.DEFINE_integer("rounds", 9, "Rounds in which every case is timed once.")
 flags.DEFINE_integer("steps", 20, "Steps in a call, each with a batch of its own.")
@@ -82,7 +83,7 @@ def make_model(rows: int) -> Any:
     columns = tuple(IdColumn(f"id_{c}", rows // COLUMNS) for c in range(COLUMNS))
     bottom = tuple(map(int, FLAGS.bottom)) if FLAGS.bottom else BOTTOM
     sizes = {"bottom_features": bottom, "tower_features": TOWER, "embedding_dim": WIDTH}
-    return build_model({"name": "shared_bottom", **sizes}, Schema(columns, (), make_tasks()))
+    return build_model({"name": "shared_bottom", **sizes}, Schema(columns, (), make_tasks()), FLAGS.dtype)
 
 
 def make_batches(rows: int, steps: int) -> dict[str, np.ndarray]:

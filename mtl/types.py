@@ -27,5 +27,5 @@ LossFn = Callable[..., Any]
 
 
 def widened(x: Array) -> Array:
-    """Returns `x` in float32, or as it is where it is wider: what sums and exponentials are computed in."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    """Returns `x` in float32, or as it is where it is float64: what sums and exponentials are computed in."""
+    return x if x.dtype == jnp.float64 else x.astype(jnp.float32)
