@@ -25,8 +25,7 @@ run: $(STAMP)
 	$(BIN)/python run.py --workdir=$(WORKDIR) $(if $(wildcard $(WORKDIR)/config.json),--resume)
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

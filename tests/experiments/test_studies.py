@@ -23,7 +23,10 @@ OF_DATA = [study for study in STUDIES if study not in OF_PROBLEMS]
 NEEDS_FILES = {"census", "hillstrom", "kuairand", "multimnist"}
 SMALLER = {
     "funnel": {"num_train": 20_000, "num_val": 8_000, "num_test": 8_000},
+    "multimnist": {"num_train": 2_000, "num_val": 1_000},
     "scenarios": {"num_train": 2_000, "num_val": 1_000, "num_test": 1_000},
+    "watch_time": {"num_train": 2_000, "num_val": 1_000, "num_test": 1_000},
+    "weighting": {"num_train": 2_000},
 }
 """Sizes for the two-step runs, where nothing else would be read of most rows."""
 
@@ -82,6 +85,7 @@ def test_its_claims_are_about_its_own_cells(study):
 @pytest.mark.parametrize("study", OF_DATA)
 def test_two_steps_of_it_leave_results_and_a_report(study, tmp_path, capsys):
     needs_data(study)
+    swept = config_of(study).sweep.train
     code = run.main(
         [
             "run.py",
@@ -94,6 +98,7 @@ def test_two_steps_of_it_leave_results_and_a_report(study, tmp_path, capsys):
             "--config.train.steps_per_call=1",
             "--config.train.eval_every=1",
             *(f"--config.dataset.{key}={value}" for key, value in SMALLER.get(study, {}).items()),
+            *(["--config.sweep.train.learning_rate=(0.01,)"] if "learning_rate" in swept else []),
             *(["--config.sweep.dataset.conversion_rate=(0.1,)"] if study == "funnel" else []),
         ]
     )

@@ -1,0 +1,136 @@
+"""How close steps on large tables come to what a device can do: examples, bytes and FLOPs per second.
+
+    python -m benchmarks.roofline                                 # tables of 10⁴ and 10⁷ rows, 12 GiB
+    python -m benchmarks.roofline --rows=10000 --rows=10000000 --rows=100000000 --batch=65536   # on a GPU
+    python -m benchmarks.roofline --json=out.json
+
+The steps are those of `benchmarks.scale`, in float32 and bfloat16, sums and MGDA. Limits are measured in the same
+run: FLOP/s of a large product of matrices in each dtype, bytes/s of reading and writing a large array, and
+bytes/s of reading and writing rows of 64 bytes that lie all over the largest table. A step's FLOPs and bytes are XLA's own
+count for the compiled step, in which a gather or scatter counts the rows it moves and not the table. Bytes
+that stay in a cache count too, so a share of bandwidth above 1 is possible for small steps.
+"""
+
+import functools
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from absl import app, flags
+
+from benchmarks import scale
+from mtl.files import to_json, write_atomic
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("batch", scale.BATCH, "Rows B of a batch.")
+flags.DEFINE_integer("side", 0, "Side of the matrices whose product is timed; 0: 8,192, on a CPU 2,048.")
+
+DTYPES = ("float32", "bfloat16")
+
+
+def fastest(run: Callable[[], Any], rounds: int = 5, calls: int = 3) -> float:
+    """Seconds of a call, the fastest round of some."""
+    jax.block_until_ready(run())
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for _ in range(calls):
+            result = run()
+        jax.block_until_ready(result)
+        times.append((time.perf_counter() - start) / calls)
+    return min(times)
+
+
+def flops_limit(dtype: str) -> float:
+    """FLOP/s of a product of two square matrices."""
+    n = FLAGS.side or (2048 if jax.default_backend() == "cpu" else 8192)
+    a = jnp.ones((n, n), dtype)
+    product = jax.jit(lambda a: a @ a)
+    return 2 * n**3 / fastest(lambda: product(a))
+
+
+def stream_limit() -> float:
+    """Bytes/s of reading an array of 512 MiB and writing it back changed."""
+    x = [jnp.zeros(1 << 27, jnp.float32)]
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+
+    def run():
+        x[0] = add(x[0])
+        return x[0]
+
+    return 2 * x[0].nbytes / fastest(run)
+
+
+def rows_limit(rows: int) -> float:
+    """Bytes/s of reading rows that lie all over a table and writing them back changed."""
+    count = FLAGS.batch * scale.COLUMNS
+    state = [jnp.zeros((rows, scale.WIDTH), jnp.float32)]
+    ids = jax.random.permutation(jax.random.key(0), rows)[: min(count, rows)]
+
+    def renew(table, ids):
+        return table.at[ids].set(table[ids] + 1, unique_indices=True)
+
+    renew = jax.jit(renew, donate_argnums=0)
+
+    def run():
+        state[0] = renew(state[0], ids)
+        return state[0]
+
+    return 2 * 4 * scale.WIDTH * ids.size / fastest(run)
+
+
+def measure(rows: int, weighting: str, dtype: str) -> dict[str, Any]:
+    """Times the steps of one case; counts what they do."""
+    FLAGS.dtype = dtype
+    counted = scale.compiled_step(rows, weighting).cost_analysis()
+    case = scale.make_case(rows, weighting, True, scale.make_params(rows))
+    (times,) = scale.in_turns({0: functools.partial(scale.seconds_per_step, case)}).values()
+    seconds = statistics.median(times)
+    return {
+        "rows": rows,
+        "weighting": weighting,
+        "dtype": dtype,
+        "milliseconds": 1e3 * seconds,
+        "examples_per_second": FLAGS.batch / seconds,
+        "flops_per_second": counted["flops"] / seconds,
+        "bytes_per_second": counted["bytes accessed"] / seconds,
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Measures the limits, then the steps."""
+    del argv
+    scale.BATCH = FLAGS.batch
+    print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}; batches of {FLAGS.batch:,}")
+    flops = {dtype: flops_limit(dtype) for dtype in DTYPES}
+    stream, scattered = stream_limit(), rows_limit(max(FLAGS.rows))
+    limits = ", ".join(f"{flops[dtype] / 1e9:,.0f} GFLOP/s in {dtype}" for dtype in DTYPES)
+    print(f"limits: {limits}; {stream / 1e9:.1f} GB/s in order, {scattered / 1e9:.1f} GB/s row by row")
+    heads = f"{'examples/s':>12} {'GFLOP/s':>9} {'share':>6} {'GB/s':>7} {'share':>6}"
+    print(f"\n{'rows':>11} {'weighting':<9} {'dtype':<8} {'ms':>7} {heads}")
+    results = []
+    for rows in FLAGS.rows:
+        for weighting in ("static", "mgda"):
+            for dtype in DTYPES:
+                r = measure(rows, weighting, dtype)
+                r |= {
+                    "of_flops": r["flops_per_second"] / flops[dtype],
+                    "of_bytes": r["bytes_per_second"] / stream,
+                }
+                results.append(r)
+                print(
+                    f"{rows:>11,} {weighting:<9} {dtype:<8} {r['milliseconds']:>7.2f} "
+                    f"{r['examples_per_second']:>12,.0f} {r['flops_per_second'] / 1e9:>9,.1f} "
+                    f"{r['of_flops']:>6.2f} {r['bytes_per_second'] / 1e9:>7.1f} {r['of_bytes']:>6.2f}",
+                    flush=True,
+                )
+    if FLAGS.json:
+        found = {"flops": flops, "stream": stream, "rows": scattered, "steps": results}
+        write_atomic(FLAGS.json, to_json(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    app.run(main)
