@@ -4,11 +4,11 @@
     python -m benchmarks.roofline --rows=10000 --rows=10000000 --rows=100000000 --batch=65536   # on a GPU
     python -m benchmarks.roofline --json=out.json
 
-The steps are those of `benchmarks.scale`, in float32 and bfloat16, sums and MGDA. Limits are measured in the same
-run: FLOP/s of a large product of matrices in each dtype, bytes/s of reading and writing a large array, and
-bytes/s of reading and writing rows of 64 bytes that lie all over the largest table. A step's FLOPs and bytes are XLA's own
-count for the compiled step, in which a gather or scatter counts the rows it moves and not the table. Bytes
-that stay in a cache count too, so a share of bandwidth above 1 is possible for small steps.
+The steps are those of `benchmarks.scale`, in float32 and bfloat16, sums and MGDA. Limits are measured in the
+same run: FLOP/s of a large product of matrices in each dtype, bytes/s of reading and writing a large array,
+and bytes/s of reading and writing rows of 64 bytes that lie all over the largest table. A step's FLOPs and
+bytes are XLA's own count for the compiled step, in which a gather or scatter counts the rows it moves and not
+the table. Bytes that stay in a cache count too, so a share of bandwidth above 1 is possible for small steps.
 """
 
 import functools

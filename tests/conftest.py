@@ -10,7 +10,7 @@ CACHE = Path(__file__).parents[1] / ".cache" / "xla"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
-# A test's program runs once or twice: compiling it as for production takes three quarters of the suite's time.
+# A program of a test runs once or twice; to compile it as for production took half of the suite's time.
 QUICK = ["--xla_backend_optimization_level=0", "--xla_cpu_parallel_codegen_split_count=1"]
 if version("jaxlib").startswith("0.10."):  # later versions have no other emitters
     QUICK.append("--xla_cpu_use_fusion_emitters=false")
