@@ -1,6 +1,8 @@
 """Sets on disk: the funnel in shards, what is loaded of a set, and damage that is found when it is opened."""
 
+import io
 import json
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -199,8 +201,24 @@ def test_the_copy_of_another_process_is_as_good(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
-def test_a_process_waits_for_another_that_prepares_the_same_set(tmp_path, capsys):
+class Heard(io.StringIO):
+    """A stderr that tells when it has been told something."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.text, self.event = text, threading.Event()
+
+    def write(self, said):
+        count = super().write(said)
+        if self.text in self.getvalue():
+            self.event.set()
+        return count
+
+
+def test_a_process_waits_for_another_that_prepares_the_same_set(tmp_path, monkeypatch):
     began, may_end = threading.Event(), threading.Event()
+    heard = Heard("set: waits for another process")
+    monkeypatch.setattr(sys, "stderr", heard)
 
     def slow(work):
         began.set()
@@ -211,10 +229,9 @@ def test_a_process_waits_for_another_that_prepares_the_same_set(tmp_path, capsys
         one = pool.submit(sharded, tmp_path / "set", "some", slow)
         assert began.wait(60)
         other = pool.submit(sharded, tmp_path / "set", "some", None)  # prepares nothing
-        said = ""
-        while "set: waits for another process" not in said:
-            said += capsys.readouterr().err
+        waits = heard.event.wait(60)
         may_end.set()
+        assert waits
         assert one.result().splits["train"].rows == other.result().splits["train"].rows == 8
     assert "lock" not in [p.name for p in (tmp_path / "set").iterdir()]
 
