@@ -94,7 +94,7 @@ def count(weighting: str) -> tuple[float, float]:
 
 def measure(rows: int, weighting: str, dtype: str) -> dict[str, Any]:
     """Times the steps of one case; counts what they do."""
-    FLAGS.dtype = dtype
+    FLAGS["dtype"].value = dtype
     flops, moved = count(weighting)
     case = scale.make_case(rows, weighting, True, scale.make_params(rows))
     (times,) = scale.in_turns({0: functools.partial(scale.seconds_per_step, case)}).values()

@@ -485,8 +485,8 @@ def _leaf_gramian(x: Array, y: Array) -> Array:
     pairs = [(i, j) for i in range(len(x)) for j in range(i if x is y else 0, len(y))]
     if on_cpu and len(pairs) <= _PAIRS and columns >= _LONG:
         # Rows one by one: of rows that were stacked, XLA then reads the originals and never stacks them.
-        flat: list[Any] = [[widened(row.reshape(-1)) for row in rows] for rows in (x, y)]
-        return _sums_over_pairs(*flat, pairs)
+        first, second = ([widened(row.reshape(-1)) for row in rows] for rows in (x, y))
+        return _sums_over_pairs(first, second, pairs)
     left, right = _rows(x), _rows(y)
     if not on_cpu or left.size <= _WHOLE:
         return _outer(left, right)

@@ -71,7 +71,7 @@ class SNR(nn.Module):
         """
         if not self.temperature:
             raise InputError("snr: temperature is 0, expected a number above it, such as 0.9")
-        penalty = jnp.zeros(self.num_tasks, jnp.float32)
+        penalty = jnp.zeros(self.num_tasks)
         for level in range(1, self.num_levels + 1):
             u = StackedMLP((self.num_experts,), self.expert_features, self.dtype, name=f"level{level}")(x)
             last = level == self.num_levels

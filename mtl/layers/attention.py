@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 from mtl.layers.embedding import Encoder, beside, pool_sequences
 from mtl.layers.mlp import StackedMLP
 from mtl.layers.stacked_dense import RELU_GAIN, StackedDense, stacked_init, stacked_matmul
-from mtl.types import Array
+from mtl.types import Array, widened
 
 
 def live_softmax(scores: Array, live: Array) -> Array:
@@ -40,7 +40,7 @@ def weighted_sum(weights: Array, values: Array) -> Array:
 
 
 class PositionScores(nn.Module):
-    """A number for every position of a sequence, from a network that all positions share, in float32.
+    """A number for every position of a sequence, from a network that all share, in float32 or wider.
 
         s_l = wᵀ MLP(x_l) + b
 
@@ -63,15 +63,16 @@ class PositionScores(nn.Module):
           others: what stands beside it, likewise; one input at least has all positions.
 
         Returns:
-          `[*stack, B, L]` float32.
+          `[*stack, B, L]` float32 or wider.
         """
         inputs = map(positions, (x, *others))
-        hidden = StackedMLP(self.stack, self.features, self.dtype, name="mlp")(*inputs)
-        return StackedDense(self.stack, 1, name="score")(hidden).reshape(*x.shape[:-2], -1)
+        hidden = widened(StackedMLP(self.stack, self.features, self.dtype, name="mlp")(*inputs))
+        score = StackedDense(self.stack, 1, dtype=hidden.dtype, name="score")
+        return score(hidden).reshape(*x.shape[:-2], -1)
 
 
 class AdditiveScores(nn.Module):
-    """A number for every position of a sequence, by additive attention with its place, in float32.
+    """A number for every position of a sequence, by additive attention with its place, in float32 or wider.
 
         s_l = zᵀ tanh(W x_l + p_l + b)
 
@@ -99,7 +100,7 @@ class AdditiveScores(nn.Module):
           others: what stands beside it, likewise; one input at least has all positions.
 
         Returns:
-          `[*stack, B, L']` float32.
+          `[*stack, B, L']` float32 or wider.
         """
         places = self.param(
             "places", nn.initializers.normal(0.1), (*self.stack, 1, self.length, self.features), jnp.float32
@@ -108,7 +109,8 @@ class AdditiveScores(nn.Module):
         hidden = dense(*map(positions, (x, *others)))
         hidden = hidden.reshape(*x.shape[:-2], -1, self.features)
         hidden = nn.tanh(hidden + places[..., : hidden.shape[-2], :].astype(self.dtype))
-        score = StackedDense(self.stack, 1, use_bias=False, name="score")
+        hidden = widened(hidden)
+        score = StackedDense(self.stack, 1, use_bias=False, dtype=hidden.dtype, name="score")
         return score(positions(hidden)).reshape(hidden.shape[:-1])
 
 

@@ -169,7 +169,7 @@ class MatchTower(nn.Module):
           train: whether the auxiliary loss is sown in `penalties`; it draws from the `dropout` stream.
 
         Returns:
-          `[T, B, K_max]` float32.
+          `[T, B, K_max]` float32 or wider.
         """
         stack, length, num_tasks = rows.shape[:-3], len(self.items[0]), len(self.kinds)
         rows = rows.astype(self.dtype)

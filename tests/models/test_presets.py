@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from precision import float32_of
 
 from mtl.compilation import compile_quickly
 from mtl.errors import InputError
@@ -155,6 +156,11 @@ def test_bfloat16_computes_close_to_float32_and_returns_float32(case, schema):
     expected = np.asarray(apply(case))
     np.testing.assert_allclose(outputs, expected, atol=0.05 * np.abs(expected).max())
     assert np.any(np.asarray(outputs) != expected)
+
+
+def test_float64_is_float64_all_the_way(case, schema, x64):
+    model = build_model({"name": case.name, "embedding_dim": 2, "tower_features": (7,)}, schema, "float64")
+    assert not float32_of(model, {"params": case.params, **case.stats}, case.batch)
 
 
 def test_no_implicit_promotion_of_dtypes(case):

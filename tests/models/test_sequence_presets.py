@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from precision import float32_of
 
 from mtl.compilation import compile_quickly
 from mtl.data import sequence_synthetic
@@ -119,6 +120,13 @@ def test_dtypes_are_never_promoted_by_chance(name):
             losses = jax.eval_shape(loss_fn, params, batch, jax.random.key(0))
             assert outputs.dtype == losses.dtype == jnp.float32
             assert outputs.shape == (3, 32, 7)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float64_is_float64_all_the_way(name, x64):
+    dataset, _, params, batch = case(name)
+    spec = {"name": name, "embedding_dim": 3, "tower_features": (5,)}
+    assert not float32_of(build_model(spec, dataset.schema, "float64"), {"params": params}, batch)
 
 
 def test_refer_features_are_ordinary_inputs_of_the_first_version():
