@@ -547,7 +547,7 @@ def _outer(left: Array, right: Array) -> Array:
 
 def _combine(weights: Array, leaf: Array) -> Array:
     wide = jnp.promote_types(leaf.dtype, jnp.float32)
-    if jax.default_backend() == "cpu" and len(weights) <= _FEW:
+    if jax.default_backend() == "cpu" and len(weights) == len(leaf) <= _FEW:
         terms = (weight.astype(wide) * row.astype(wide) for weight, row in zip(weights, leaf, strict=True))
         return functools.reduce(jnp.add, terms).astype(leaf.dtype)
     out = jnp.tensordot(weights.astype(wide), leaf.astype(wide), axes=1, precision=jax.lax.Precision.HIGHEST)
