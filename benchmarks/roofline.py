@@ -83,8 +83,10 @@ def rows_limit(rows: int) -> float:
     return 2 * 4 * scale.WIDTH * ids.size / fastest(run)
 
 
-def count(weighting: str) -> tuple[float, float]:
+@functools.cache
+def count(weighting: str, dtype: str) -> tuple[float, float]:
     """FLOPs and bytes of a step whose batch reads other rows of the table with almost every id."""
+    FLAGS["dtype"].value = dtype
     ids = FLAGS.batch * scale.COLUMNS
     counted = [scale.compiled_step(rows, weighting).cost_analysis() for rows in (2 * ids, 4 * ids)]
     small, large = (each["bytes accessed"] for each in counted)
@@ -95,7 +97,7 @@ def count(weighting: str) -> tuple[float, float]:
 def measure(rows: int, weighting: str, dtype: str) -> dict[str, Any]:
     """Times the steps of one case; counts what they do."""
     FLAGS["dtype"].value = dtype
-    flops, moved = count(weighting)
+    flops, moved = count(weighting, dtype)
     case = scale.make_case(rows, weighting, True, scale.make_params(rows))
     (times,) = scale.in_turns({0: functools.partial(scale.seconds_per_step, case)}).values()
     seconds = statistics.median(times)
