@@ -125,7 +125,7 @@ def main(argv: list[str]) -> None:
     print(f"\n{'rows':>11} {'weighting':<9} {'dtype':<8} {'ms':>7} {heads}")
     results = []
     for rows in FLAGS.rows:
-        for weighting in ("static", "mgda"):
+        for weighting in FLAGS.weighting:
             for dtype in DTYPES:
                 r = measure(rows, weighting, dtype)
                 r |= {

@@ -2,6 +2,7 @@
 
     python -m benchmarks.scale                       # all of it: three minutes on 2 quiet cores, 12 GiB
     python -m benchmarks.scale --only=steps --rows=10000 --rows=1000000
+    python -m benchmarks.scale --only=steps --weighting=mgda --rows=10000 --rows=100000000    # 21 GiB
     python -m benchmarks.scale --json=out.json
 
 A Shared-Bottom with ten id columns, rows of 16, a bottom of 256 and 128 units and four binary tasks;
@@ -52,8 +53,10 @@ from mtl.train import (
 
 FLAGS = flags.FLAGS
 PARTS = ("unique", "steps", "cut", "memory", "torch")
+METHODS = ("static", "mgda")
 flags.DEFINE_multi_enum("only", list(PARTS), PARTS, "Parts to run.")
 flags.DEFINE_multi_integer("rows", [10_000, 10_000_000], "Rows of the table; the first is the reference.")
+flags.DEFINE_multi_enum("weighting", list(METHODS), METHODS, "Weightings to time; `static` is the plain sum.")
 flags.DEFINE_list("bottom", None, "Units of the bottom's layers instead of 256,128.")
 flags.DEFINE_enum("dtype", "float32", ["float32", "bfloat16"], "What the model computes in.")
 flags.DEFINE_integer("tasks", 4, "Number of tasks T.")
@@ -71,6 +74,11 @@ class Case(NamedTuple):
 
     call: Callable[..., Any]
     state: list[Any]
+
+
+def chosen(targets: dict[str, float | None]) -> list[tuple[str, float | None]]:
+    """The weightings to time, each with its target."""
+    return [(weighting, targets[weighting]) for weighting in FLAGS.weighting]
 
 
 def make_tasks() -> tuple[Task, ...]:
@@ -229,7 +237,7 @@ def measure_steps() -> list[dict]:
     """Times of steps over table sizes and weightings."""
     first, *others = FLAGS.rows
     cases: dict[Any, Case] = {}
-    for weighting in ("static", "mgda"):
+    for weighting in FLAGS.weighting:
         cases[first, weighting, "dense"] = make_case(first, weighting, False, make_params(first))
         for rows in FLAGS.rows:
             cases[rows, weighting, "sparse"] = make_case(rows, weighting, True, make_params(rows))
@@ -238,12 +246,12 @@ def measure_steps() -> list[dict]:
     for (rows, weighting, way), each in times.items():
         print(f"  {weighting:<7} {way:<7} {rows:>11,} rows {1e3 * statistics.median(each):8.2f}")
     found = []
-    for weighting, most in (("static", 1.5), ("mgda", None)):
+    for weighting, most in chosen({"static": 1.5, "mgda": None}):
         name = f"{weighting}: sparse / dense at {first:,}"
         one, other = (first, weighting, "sparse"), (first, weighting, "dense")
         found.append(show(name, ratio(times, one, other), most))
     for rows in others:
-        for weighting, most in (("static", None), ("mgda", 1.2)):
+        for weighting, most in chosen({"static": None, "mgda": 1.2}):
             name = f"{weighting}: sparse at {rows:,} / at {first:,}"
             one, other = (rows, weighting, "sparse"), (first, weighting, "sparse")
             found.append(show(name, ratio(times, one, other), most))
@@ -296,7 +304,7 @@ def measure_torch() -> list[dict]:
     results = []
     for rows in FLAGS.rows:
         ways = ("sparse", "dense") if rows <= 100_000 else ("sparse",)
-        names = [(way, weighting) for way in ways for weighting in ("static", "mgda")]
+        names = [(way, weighting) for way in ways for weighting in FLAGS.weighting]
         here, there = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(
             target=serve_torch, args=(sys.argv, rows, names, there)
@@ -304,7 +312,7 @@ def measure_torch() -> list[dict]:
         process.start()
         there.close()
         cases: dict[Any, Callable[[], float]] = {}
-        for weighting in ("static", "mgda"):
+        for weighting in FLAGS.weighting:
             case = make_case(rows, weighting, True, make_params(rows))
             cases["ours", weighting] = functools.partial(seconds_per_step, case)
         cases |= {name: functools.partial(ask, here, name) for name in names}
@@ -316,7 +324,7 @@ def measure_torch() -> list[dict]:
         print(f"\nPyTorch {version} at {rows:,} rows; first losses differ by {max(differences):.1e}")
         for (way, weighting), each in times.items():
             print(f"  {weighting:<7} {way:<7} {1e3 * min(each):8.2f} ms at best")
-        for weighting, least in (("static", 2.0), ("mgda", 5.0)):
+        for weighting, least in chosen({"static": 2.0, "mgda": 5.0}):
             best = min((min(times[way, weighting]), way) for way in ways)[1]
             name = f"{weighting} at {rows:,}: PyTorch ({best}) / ours"
             speed_up = ratio(times, (best, weighting), ("ours", weighting))
