@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from mtl.errors import InputError
 from mtl.metrics.bca import Estimate, bca_ends
@@ -129,8 +129,8 @@ def bootstrap(
 
 def _expanded(confidence: float, n: int) -> float:
     """The level at which a normal interval is as wide as Student's, the spread taken with n − 1."""
-    t = float(stats.t.ppf((1 + confidence) / 2, n - 1))
-    outside = 2.0 * float(stats.norm.cdf(-math.sqrt(n / (n - 1)) * t))
+    t = float(stdtrit(n - 1, (1 + confidence) / 2))
+    outside = 2.0 * float(ndtr(-math.sqrt(n / (n - 1)) * t))
     return 1.0 - max(outside, 1e-12)  # of two values so little is left out that 1 − outside rounds to 1
 
 

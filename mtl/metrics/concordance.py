@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import kendalltau
 
 from mtl.metrics.rows import select_rows
 
@@ -31,6 +30,9 @@ def concordance(predictions: ArrayLike, labels: ArrayLike, mask: ArrayLike | Non
     apart = _pairs(label.size) - tied
     if apart == 0:
         return 0.5
+    # Imported here: scipy.stats takes half a second to load, and few need it.
+    from scipy.stats import kendalltau
+
     tau = kendalltau(prediction, label).statistic
     return float((1 + tau * np.sqrt(apart / differ)) / 2)
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import chdtrc, fdtrc
-from scipy.stats import studentized_range
 
 from mtl.errors import InputError
 from mtl.metrics.across_tasks import mean_rank
@@ -103,6 +102,9 @@ def critical_difference(methods: int, blocks: int, level: float = 0.05) -> float
             f"{methods} methods, {blocks} blocks and level {level}: expected at least 2, at least 1, "
             "and a number between 0 and 1"
         )
+    # Imported here: scipy.stats takes half a second to load, and few need it.
+    from scipy.stats import studentized_range
+
     q = float(studentized_range.isf(level, methods, np.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from mtl.errors import InputError
 from mtl.metrics.statistics import p_without_noise
@@ -80,6 +79,9 @@ def wilcoxon_test(a: ArrayLike, b: ArrayLike) -> float:
     unit = 1e-12 * max(np.abs(first).max(), np.abs(second).max())
     difference = np.round((first - second) / unit)
     difference = difference[difference != 0]
+    # Imported here: scipy.stats takes half a second to load, and few need it.
+    from scipy.stats import rankdata
+
     doubled = np.round(2 * rankdata(np.abs(difference))).astype(int)
     chance = np.zeros(doubled.sum() + 1)
     chance[0] = 1.0

@@ -92,6 +92,8 @@ def on_rows(
         if layout is not None:
             ids = layout.whole(ids)  # else the devices would each find some, and add up whole tables
         scratch, rows = unique(scratch, ids, sparse.capacity, *axis)
+        if layout is not None:
+            rows = layout.whole(rows)
         batches: list[Any] = [
             {**each, "positions": positions if layout is None else layout.split(positions)}
             for each, positions in zip((batch, *others), rows.positions, strict=True)

@@ -15,10 +15,10 @@ def get_config():
         name="several",
         dataset=dict(name="mmoe_synthetic", dim=8, num_train=256, num_val=64, num_test=64),
         models=("shared_bottom",),
-        weightings=("static", "mgda", "uwl", "imtl_g"),
+        weightings=("static", "mgda"),
         seeds=2,
         train=dict(batch_size=32, steps=80, eval_every=20, steps_per_call=5, checkpoint_seconds=0.0),
-        sweep=dict(search=dict(trials=6, batch=3, train=dict(learning_rate=("log", 1e-3, 1e-1)))),
+        sweep=dict(search=dict(trials=4, batch=2, train=dict(learning_rate=("log", 1e-3, 1e-1)))),
         report=dict(baseline=""),
     )
 """

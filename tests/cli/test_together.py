@@ -27,7 +27,7 @@ def get_config():
         weightings=("mgda",),
         seeds=2,
         train=dict(
-            batch_size=32, steps=40, eval_every=20, steps_per_call=5, checkpoint_seconds=0.0,
+            batch_size=32, steps=20, eval_every=10, steps_per_call=2, checkpoint_seconds=0.0,
             sparse_rows=True,
         ),
         report=dict(baseline=""),
@@ -117,40 +117,41 @@ def test_a_stream_over_several_processes_is_that_of_one(folder, start):
     assert (code, said) == (0, [])
     assert values(folder / "streamed2") == pytest.approx(values(folder / "streamed1"), rel=1e-6)
     (told,) = (folder / "streamed2").glob("checkpoints/*/input.json")
-    assert json.loads(told.read_text())["examples"] == 2 * 40 * 32
+    assert json.loads(told.read_text())["examples"] == 2 * 20 * 32
 
 
-@pytest.mark.parametrize("victim", [0, 3])
-def test_one_that_dies_takes_the_others_along_and_the_study_goes_on(folder, start, alone, victim):
+@pytest.mark.parametrize("victim, number, asked", [(0, 2, TWO), (3, 4, FOUR)])
+def test_one_that_dies_takes_the_others_along_and_the_study_goes_on(
+    folder, start, alone, victim, number, asked
+):
     workdir = folder / f"killed{victim}"
-    launcher = start("--config=study.py", f"--workdir={workdir}", *FOUR)
+    launcher = start("--config=study.py", f"--workdir={workdir}", *asked)
     wait_for_changes(launcher, workdir, 25)
     assert launcher.poll() is None, "the study was over before it could be killed"
     pids = children(launcher)
-    assert len(pids) == 4
+    assert len(pids) == number
     subprocess.run(["kill", "-9", str(pids[victim])], check=True)
     code, out, said = finish(launcher)
     assert code == 3, said
     assert "test split" not in out
-    assert f"process {victim} of 4 was ended by signal 9, and the others with it" in said[-1]
+    assert f"process {victim} of {number} was ended by signal 9, and the others with it" in said[-1]
     assert not running(pids)
     command = shlex.split(said[-1].partition("continue with: ")[2])
-    assert command == ["python", "run.py", f"--workdir={workdir}", "--processes=4", "--resume"]
-    # On another number of processes and devices.
-    again = start("--config=study.py", f"--workdir={workdir}", "--resume", *TWO)
-    code, _, said = finish(again)
+    assert command == ["python", "run.py", f"--workdir={workdir}", f"--processes={number}", "--resume"]
+    # In one process, on another number of devices.
+    code, _, said = finish(start("--config=study.py", f"--workdir={workdir}", "--resume"))
     assert code == 0, said
     assert values(workdir) == pytest.approx(alone, rel=1e-6)
 
 
 def test_a_stop_is_passed_on(folder, start, alone):
     workdir = folder / "stopped"
-    launcher = start("--config=study.py", f"--workdir={workdir}", *FOUR)
+    launcher = start("--config=study.py", f"--workdir={workdir}", *TWO)
     wait_for_changes(launcher, workdir, 25)
     launcher.send_signal(signal.SIGINT)
     code, _, said = finish(launcher)
     assert code == 3, said
-    command = f"python run.py --workdir={workdir} --processes=4 --resume"
+    command = f"python run.py --workdir={workdir} --processes=2 --resume"
     assert said == [f"mtl: stopped; continue with: {command}"]
     code, _, said = finish(start(*shlex.split(command)[2:]))
     assert code == 0, said
@@ -158,7 +159,7 @@ def test_a_stop_is_passed_on(folder, start, alone):
 
 
 def test_killing_the_launcher_leaves_no_orphans(folder, start):
-    launcher = start("--config=study.py", f"--workdir={folder / 'orphans'}", *FOUR)
+    launcher = start("--config=study.py", f"--workdir={folder / 'orphans'}", *TWO)
     wait_for_changes(launcher, folder / "orphans", 25)
     pids = children(launcher)
     launcher.kill()
