@@ -257,19 +257,23 @@ def test_a_device_has_its_rows_of_the_table_and_of_its_moments():
 
 
 def collectives(text):
-    """The elements of every array that devices exchange in a compiled program."""
+    """The type and the number of elements of every array that devices exchange in a compiled program."""
     lines = re.findall(r"= (.*?) (?:all-|reduce-scatter|collective-|ragged-)[a-z-]*\(", text)
-    shapes = [shape for line in lines for shape in re.findall(r"\[([\d,]*)\]", line)]
-    return [int(np.prod([int(n) for n in shape.split(",") if n])) for shape in shapes]
+    found = [pair for line in lines for pair in re.findall(r"(\w+)\[([\d,]*)\]", line)]
+    return [(dtype, int(np.prod([int(n) for n in shape.split(",") if n]))) for dtype, shape in found]
 
 
 @pytest.mark.parametrize("shards", [1, 4])
 def test_devices_exchange_rows_of_the_batch_and_no_table(shards):
     settings = DIVIDED._replace(data_parallel=8 // shards, table_shards=shards)
     advance, _ = prepare(["mgda"], settings)
-    sizes = collectives(advance.as_text())
+    exchanged = collectives(advance.as_text())
+    sizes = [size for _, size in exchanged]
     assert max(sizes) >= 2 * settings.batch_size  # the rows of a batch do travel
     assert max(sizes) < ROWS // DEVICES
+    # Every device finds the distinct rows by itself: ids travel once on the way there and once on the way
+    # back, and where the table is divided what each device knows of them.
+    assert sum(dtype == "s32" for dtype, _ in exchanged) <= (2 if shards == 1 else 3)
 
 
 def test_the_devices_of_a_run_divide_its_work():
