@@ -85,26 +85,27 @@ def on_rows(
     axes = row_axes(make_state, params, {TABLE: "/".join(table.path)})
     axis = [layout.table_axis] if layout is not None and layout.table_axis else []
     unique, gather, scatter = _DIVIDED if axis else _WHOLE
+    whole, split = (_same, _same) if layout is None else (layout.whole, layout.split)
 
     def sparse_step(carry: tuple[TrainState, Array], batch: Batch, key: Array, *others: Batch):
         state, scratch = carry
         ids = jnp.stack([table.rows(each["ids"]) for each in (batch, *others)])
-        if layout is not None:
-            ids = layout.whole(ids)  # else the devices would each find some, and add up whole tables
+        ids = whole(ids)  # else the devices would each find some, and add up whole tables
         scratch, rows = unique(scratch, ids, sparse.capacity, *axis)
-        if layout is not None:
-            rows = layout.whole(rows)
+        rows = whole(rows)  # else XLA divides the search as the batch is divided, and gathers it step by step
         batches: list[Any] = [
-            {**each, "positions": positions if layout is None else layout.split(positions)}
+            {**each, "positions": split(positions)}
             for each, positions in zip((batch, *others), rows.positions, strict=True)
         ]
         small, metrics = step(gather(state, axes, {TABLE: rows}, *axis), batches[0], key, *batches[1:])
-        if layout is not None:
-            small = layout.whole(small)
-        state = scatter(state, small, axes, {TABLE: rows}, *axis)
+        state = scatter(state, whole(small), axes, {TABLE: rows}, *axis)
         return (state, scratch), metrics._replace(rows=rows.distinct)
 
     return sparse_step
+
+
+def _same(tree: Any) -> Any:
+    return tree
 
 
 def variable_rows(model: MultiTaskModel, variables: PyTree) -> PyTree:

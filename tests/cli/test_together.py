@@ -120,9 +120,9 @@ def test_a_stream_over_several_processes_is_that_of_one(folder, start):
     assert json.loads(told.read_text())["examples"] == 2 * 20 * 32
 
 
-@pytest.mark.parametrize("victim, number, asked", [(0, 2, TWO), (3, 4, FOUR)])
+@pytest.mark.parametrize("victim, number, asked, then", [(0, 2, TWO, ()), (3, 4, FOUR, TWO)])
 def test_one_that_dies_takes_the_others_along_and_the_study_goes_on(
-    folder, start, alone, victim, number, asked
+    folder, start, alone, victim, number, asked, then
 ):
     workdir = folder / f"killed{victim}"
     launcher = start("--config=study.py", f"--workdir={workdir}", *asked)
@@ -138,20 +138,21 @@ def test_one_that_dies_takes_the_others_along_and_the_study_goes_on(
     assert not running(pids)
     command = shlex.split(said[-1].partition("continue with: ")[2])
     assert command == ["python", "run.py", f"--workdir={workdir}", f"--processes={number}", "--resume"]
-    # In one process, on another number of devices.
-    code, _, said = finish(start("--config=study.py", f"--workdir={workdir}", "--resume"))
+    # On another number of processes and devices.
+    again = start("--config=study.py", f"--workdir={workdir}", "--resume", *then)
+    code, _, said = finish(again)
     assert code == 0, said
     assert values(workdir) == pytest.approx(alone, rel=1e-6)
 
 
 def test_a_stop_is_passed_on(folder, start, alone):
     workdir = folder / "stopped"
-    launcher = start("--config=study.py", f"--workdir={workdir}", *TWO)
+    launcher = start("--config=study.py", f"--workdir={workdir}", *FOUR)
     wait_for_changes(launcher, workdir, 25)
     launcher.send_signal(signal.SIGINT)
     code, _, said = finish(launcher)
     assert code == 3, said
-    command = f"python run.py --workdir={workdir} --processes=2 --resume"
+    command = f"python run.py --workdir={workdir} --processes=4 --resume"
     assert said == [f"mtl: stopped; continue with: {command}"]
     code, _, said = finish(start(*shlex.split(command)[2:]))
     assert code == 0, said
