@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from mtl.columns import behaviours, role_columns
 from mtl.data import arguments
@@ -139,12 +139,12 @@ def _check(dataset: Dataset, channel: Channel, columns: tuple[int, int]) -> None
             raise InputError(f"channel {channel.name!r}: {side} has a number that is not finite")
 
 
-def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> scipy.sparse.csr_matrix:
+def _counts(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> "scipy.sparse.csr_matrix":
     """How often each pair occurs."""
     return scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
 
 
-def _decomposed(counts: scipy.sparse.csr_matrix, dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _decomposed(counts: "scipy.sparse.csr_matrix", dim: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Vectors of rows and columns whose dot products are near log(1 + counts)."""
     from sklearn.decomposition import TruncatedSVD
 

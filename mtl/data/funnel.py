@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit
+import scipy
 
 from mtl.data import arguments
 from mtl.data.cache import data_folder
@@ -319,7 +318,7 @@ def _world(
     _, _, _, scores = _rows(row_seed, CALIBRATION_ROWS, world, knobs)
     intercepts: list[float] = []
     for stage, target in enumerate(targets):
-        cart = expit(scores[1] + intercepts[1]) if stage == 2 else np.ones(())
+        cart = scipy.special.expit(scores[1] + intercepts[1]) if stage == 2 else np.ones(())
         intercepts.append(_intercept(scores[stage], target, cart, knobs["direct"]))
     return world._replace(intercepts=np.array(intercepts))
 
@@ -335,13 +334,13 @@ def _intercept(score: np.ndarray, target: float, cart: np.ndarray, direct: float
             f"conversion_rate is {target:g}, but with direct = 0 only the {cart.mean():.3g} with a cart can "
             "buy; lower it, or raise cart_rate or direct"
         )
-    return float(brentq(excess, -FARTHEST, FARTHEST))
+    return float(scipy.optimize.brentq(excess, -FARTHEST, FARTHEST))
 
 
 def _both_ways(score: np.ndarray, cart: np.ndarray, direct: float) -> tuple[np.ndarray, ...]:
     """P(purchase | click), and that with and without a cart, from the logit with a cart."""
-    with_cart = expit(score)
-    without = direct * with_cart / (direct * with_cart + expit(-score))
+    with_cart = scipy.special.expit(score)
+    without = direct * with_cart / (direct * with_cart + scipy.special.expit(-score))
     return cart * with_cart + (1.0 - cart) * without, with_cart, without
 
 
@@ -364,7 +363,7 @@ def _rows(
 def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[str, float]) -> Columns:
     row_seed, event_seed = seed.spawn(2)
     users, items, x, scores = _rows(row_seed, rows, world, knobs)
-    rates = expit(scores + world.intercepts[:, None])
+    rates = scipy.special.expit(scores + world.intercepts[:, None])
     draws = np.random.default_rng(event_seed).random(rates.shape)
     happens = draws < rates
     labels = [happens[0]]

@@ -4,8 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit
+import scipy
 
 from mtl.data import arguments
 from mtl.data.dataset import SPLITS, Columns, Dataset, IdColumn, Schema
@@ -206,7 +205,7 @@ def _world(
 
 def _intercept(score: np.ndarray, target: float) -> float:
     """The c at which the mean of σ(c + score) is the target."""
-    return float(brentq(lambda c: expit(c + score).mean() - target, -60.0, 60.0))
+    return float(scipy.optimize.brentq(lambda c: scipy.special.expit(c + score).mean() - target, -60.0, 60.0))
 
 
 def _rows(seed: np.random.SeedSequence, domain: np.ndarray, world: _World) -> tuple[np.ndarray, np.ndarray]:
@@ -234,7 +233,7 @@ def _draw(seed: np.random.SeedSequence, rows: int, world: _World, knobs: dict[st
     shares = knobs["imbalance"] ** -np.arange(len(world.own), dtype=np.float64)
     domain = np.random.default_rng(domain_seed).choice(len(world.own), rows, p=shares / shares.sum())
     numeric, scores = _rows(row_seed, domain, world)
-    rates = expit(scores + world.intercepts[domain])
+    rates = scipy.special.expit(scores + world.intercepts[domain])
     return {
         "ids": (domain[:, None] + 1).astype(np.int32),
         "numeric": numeric,

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit, gammainc, gammaincc, ndtr
+import scipy
 
 from mtl.data import arguments
 from mtl.data.dataset import Columns, Dataset, Schema
@@ -159,7 +158,8 @@ def _draw(seed: np.random.SeedSequence, rows: int, recipe: _Recipe, vectors: np.
     numeric = x_rng.standard_normal((rows, vectors.shape[1] + 1)).astype(np.float32)
     x, length = numeric[:, :-1].astype(np.float64), numeric[:, -1].astype(np.float64)
     v, w1, w2 = (x @ vector for vector in vectors)
-    chance = expit(_intercept(recipe.click_rate) + v) if recipe.click_rate < 1 else np.ones(rows)
+    rate = recipe.click_rate
+    chance = scipy.special.expit(_intercept(rate) + v) if rate < 1 else np.ones(rows)
     mean = np.exp(recipe.signal * (w1 + np.sin(2 * w2)) / np.sqrt(1.5) + 0.5 * LENGTH_SD * length)
     clicked = click_rng.random(rows) < chance
     minutes = mean * _factor(time_rng, rows, recipe)
@@ -186,7 +186,11 @@ def _intercept(rate: float) -> float:
     """b such that σ(b + u) has the mean `rate` over u ~ N(0, 1)."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(40)
     weights = weights / weights.sum()
-    return float(brentq(lambda b: weights @ expit(b + nodes) - rate, -60.0, 60.0))
+
+    def excess(b):
+        return weights @ scipy.special.expit(b + nodes) - rate
+
+    return float(scipy.optimize.brentq(excess, -60.0, 60.0))
 
 
 def _factor(rng: np.random.Generator, rows: int, recipe: _Recipe) -> np.ndarray:
@@ -210,9 +214,9 @@ def _beyond(mean: np.ndarray, limit: np.ndarray, recipe: _Recipe) -> np.ndarray:
         return (mean > limit).astype(np.float64)
     if recipe.family == "gamma":
         shape = recipe.spread**-2
-        return gammaincc(shape, shape * limit / mean)
+        return scipy.special.gammaincc(shape, shape * limit / mean)
     sd = _log_sd(recipe)
-    return ndtr(np.log(mean / limit) / sd - 0.5 * sd)
+    return scipy.special.ndtr(np.log(mean / limit) / sd - 0.5 * sd)
 
 
 def _limited_mean(mean: np.ndarray, limit: np.ndarray, recipe: _Recipe) -> np.ndarray:
@@ -222,6 +226,6 @@ def _limited_mean(mean: np.ndarray, limit: np.ndarray, recipe: _Recipe) -> np.nd
     beyond = limit * _beyond(mean, limit, recipe)
     if recipe.family == "gamma":
         shape = recipe.spread**-2
-        return mean * gammainc(shape + 1, shape * limit / mean) + beyond
+        return mean * scipy.special.gammainc(shape + 1, shape * limit / mean) + beyond
     sd = _log_sd(recipe)
-    return mean * ndtr(-np.log(mean / limit) / sd - 0.5 * sd) + beyond
+    return mean * scipy.special.ndtr(-np.log(mean / limit) / sd - 0.5 * sd) + beyond

@@ -1,7 +1,7 @@
 """Sum of reciprocal powers of ranks: scores need no common scale."""
 
 import numpy as np
-from scipy.stats import rankdata
+import scipy
 
 
 def rank_sum(
@@ -30,5 +30,5 @@ def rank_sum(
     order = np.argsort(groups, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
         if rows.size:
-            ranks[rows] = rankdata(-scores[rows], axis=0)
+            ranks[rows] = scipy.stats.rankdata(-scores[rows], axis=0)
     return (weights / (ranks**exponents + offsets)).sum(axis=1)

@@ -87,10 +87,10 @@ def gather(tables: Array, ids: Array) -> Array:
 
 @jax.custom_jvp
 def _checked(rows: Array, valid: Array) -> Array:
-    """Rows where `valid` is 1, NaN where it is NaN; gradients pass as they are, which spares T passes over rows.
+    """Rows where `valid` is 1, NaN where it is NaN; gradients pass as they are, which spares T passes.
 
-    Divided, not selected: XLA repeats a selection, or a sum, wherever rows are read, which on CPU costs a model
-    of histories a tenth of its step or more.
+    Divided, not selected: XLA repeats a selection, or a sum, wherever rows are read, which on CPU costs a
+    model of histories a tenth of its step or more.
     """
     return rows / valid
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+import scipy
 
 from mtl.errors import InputError
 
@@ -63,7 +63,7 @@ def bca_ends(
     with np.errstate(divide="ignore", invalid="ignore"):
         gap = replicates - value[:, None]
         gap[np.abs(gap) <= ROUNDING * np.abs(value)[:, None]] = 0.0
-        bias = ndtri(np.mean(0.5 * (gap < 0) + 0.5 * (gap <= 0), axis=1))
+        bias = scipy.special.ndtri(np.mean(0.5 * (gap < 0) + 0.5 * (gap <= 0), axis=1))
         numerator, denominator = np.zeros_like(bias), np.zeros_like(bias)
         for left_out in jackknives:
             n = left_out.shape[1]
@@ -71,16 +71,16 @@ def bca_ends(
             numerator += np.sum(influence**3, axis=1)
             denominator += np.sum(influence**2, axis=1)
         acceleration = numerator / denominator**1.5 / 6
-        z = float(ndtri((1 + confidence) / 2))
+        z = float(scipy.special.ndtri((1 + confidence) / 2))
         levels = []
         for normal in (-z, z):
             shifted = bias + normal
             pole = 1 - acceleration * shifted
-            levels.append(np.where(pole > 0, ndtr(bias + shifted / pole), np.nan))
+            levels.append(np.where(pole > 0, scipy.special.ndtr(bias + shifted / pole), np.nan))
         usable = np.isfinite(bias) & np.isfinite(levels[0]) & np.isfinite(levels[1])
         ordered = np.sort(replicates, axis=1)
         low, high = (
-            _quantile(ordered, np.where(usable, level, ndtr(normal)))
+            _quantile(ordered, np.where(usable, level, scipy.special.ndtr(normal)))
             for level, normal in zip(levels, (-z, z))
         )
     return low, high

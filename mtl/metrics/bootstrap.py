@@ -5,8 +5,8 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, stdtrit
 
 from mtl.errors import InputError
 from mtl.metrics.bca import Estimate, bca_ends
@@ -129,8 +129,8 @@ def bootstrap(
 
 def _expanded(confidence: float, n: int) -> float:
     """The level at which a normal interval is as wide as Student's, the spread taken with n − 1."""
-    t = float(stdtrit(n - 1, (1 + confidence) / 2))
-    outside = 2.0 * float(ndtr(-math.sqrt(n / (n - 1)) * t))
+    t = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2))
+    outside = 2.0 * float(scipy.special.ndtr(-math.sqrt(n / (n - 1)) * t))
     return 1.0 - max(outside, 1e-12)  # of two values so little is left out that 1 − outside rounds to 1
 
 

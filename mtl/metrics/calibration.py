@@ -1,8 +1,8 @@
 """Do predicted probabilities mean what they say?"""
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import expit
 
 from mtl.errors import InputError
 from mtl.metrics.rows import select_rows
@@ -25,7 +25,7 @@ def calibration_ratio(logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | No
     logit, label = select_rows(logits, labels, mask)
     if not label.any():
         return float("nan")
-    return float(expit(logit).sum() / label.sum())
+    return float(scipy.special.expit(logit).sum() / label.sum())
 
 
 def ece(logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None, *, num_bins: int = 15) -> float:
@@ -54,7 +54,7 @@ def ece(logits: ArrayLike, labels: ArrayLike, mask: ArrayLike | None = None, *, 
     logit, label = select_rows(logits, labels, mask)
     if not label.size or np.isnan(logit).any():
         return float("nan")
-    probability = expit(logit)
+    probability = scipy.special.expit(logit)
     bins = np.minimum((probability * num_bins).astype(np.int64), num_bins - 1)
     # n_b |mean p − mean y| is |Σ (p − y)| within the bin.
     gaps = np.bincount(bins, weights=probability - label, minlength=num_bins)

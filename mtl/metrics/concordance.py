@@ -1,6 +1,7 @@
 """Does a real-valued prediction order rows as their labels do?"""
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
 from mtl.metrics.rows import select_rows
@@ -30,10 +31,7 @@ def concordance(predictions: ArrayLike, labels: ArrayLike, mask: ArrayLike | Non
     apart = _pairs(label.size) - tied
     if apart == 0:
         return 0.5
-    # Imported here: scipy.stats takes half a second to load, and few need it.
-    from scipy.stats import kendalltau
-
-    tau = kendalltau(prediction, label).statistic
+    tau = scipy.stats.kendalltau(prediction, label).statistic
     return float((1 + tau * np.sqrt(apart / differ)) / 2)
 
 

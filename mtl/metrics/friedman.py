@@ -4,8 +4,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import chdtrc, fdtrc
 
 from mtl.errors import InputError
 from mtl.metrics.across_tasks import mean_rank
@@ -68,13 +68,14 @@ def friedman_test(values: ArrayLike, higher_is_better: ArrayLike) -> FriedmanTes
     if untied <= 0:
         return FriedmanTest(ranks, 0.0, 1.0, 0.0, 1.0, n)
     chi2 = 12 * n / (k * (k + 1)) * float(np.sum((ranks - (k + 1) / 2) ** 2)) / untied
+    of_chi2 = float(scipy.special.chdtrc(k - 1, chi2))
     room = n * (k - 1) - chi2
     if room <= 1e-12 * n * (k - 1):
         ways = math.lgamma(k + 1) - sum(math.lgamma(t + 1) for t in ties[0])
-        return FriedmanTest(ranks, chi2, float(chdtrc(k - 1, chi2)), math.inf, math.exp((1 - n) * ways), n)
+        return FriedmanTest(ranks, chi2, of_chi2, math.inf, math.exp((1 - n) * ways), n)
     f = (n - 1) * chi2 / room
-    p_value = float(fdtrc(k - 1, (k - 1) * (n - 1), f))
-    return FriedmanTest(ranks, chi2, float(chdtrc(k - 1, chi2)), f, p_value, n)
+    p_value = float(scipy.special.fdtrc(k - 1, (k - 1) * (n - 1), f))
+    return FriedmanTest(ranks, chi2, of_chi2, f, p_value, n)
 
 
 def critical_difference(methods: int, blocks: int, level: float = 0.05) -> float:
@@ -102,10 +103,7 @@ def critical_difference(methods: int, blocks: int, level: float = 0.05) -> float
             f"{methods} methods, {blocks} blocks and level {level}: expected at least 2, at least 1, "
             "and a number between 0 and 1"
         )
-    # Imported here: scipy.stats takes half a second to load, and few need it.
-    from scipy.stats import studentized_range
-
-    q = float(studentized_range.isf(level, methods, np.inf)) / math.sqrt(2)
+    q = float(scipy.stats.studentized_range.isf(level, methods, np.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * blocks))
 
 

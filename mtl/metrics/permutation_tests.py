@@ -1,6 +1,7 @@
 """Paired tests without a normal assumption: both flip the signs of the differences."""
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 
 from mtl.errors import InputError
@@ -79,10 +80,7 @@ def wilcoxon_test(a: ArrayLike, b: ArrayLike) -> float:
     unit = 1e-12 * max(np.abs(first).max(), np.abs(second).max())
     difference = np.round((first - second) / unit)
     difference = difference[difference != 0]
-    # Imported here: scipy.stats takes half a second to load, and few need it.
-    from scipy.stats import rankdata
-
-    doubled = np.round(2 * rankdata(np.abs(difference))).astype(int)
+    doubled = np.round(2 * scipy.stats.rankdata(np.abs(difference))).astype(int)
     chance = np.zeros(doubled.sum() + 1)
     chance[0] = 1.0
     for rank in doubled:

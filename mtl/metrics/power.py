@@ -2,8 +2,7 @@
 
 import math
 
-from scipy.optimize import brentq
-from scipy.special import ncfdtr, ndtri, stdtrit
+import scipy
 
 from mtl.errors import InputError
 
@@ -39,11 +38,11 @@ def paired_power(std_of_differences: float, difference: float, n: float, level: 
         return math.nan
     if std_of_differences == 0:
         return 1.0 if difference else level
-    t = float(stdtrit(n - 1, 1 - level / 2))
+    t = float(scipy.special.stdtrit(n - 1, 1 - level / 2))
     # The power is 1 long before 10⁶, and SciPy gives NaN far beyond it.
     centre = min(math.sqrt(n) * abs(difference) / std_of_differences, 1e6)
     # T² and not T: SciPy 1.17's noncentral t is NaN in its far tail, already for a noncentrality of 3.
-    return float(1 - ncfdtr(1, n - 1, centre**2, t**2))
+    return float(1 - scipy.special.ncfdtr(1, n - 1, centre**2, t**2))
 
 
 def seeds_needed(
@@ -73,7 +72,7 @@ def seeds_needed(
         return math.inf
     effect = abs(difference) / std_of_differences if std_of_differences else math.inf
     # The normal approximation, too small by a seed or two, starts the search.
-    root = float(ndtri(1 - level / 2) + ndtri(power)) / effect
+    root = float(scipy.special.ndtri(1 - level / 2) + scipy.special.ndtri(power)) / effect
     if root**2 > MOST_SEEDS:
         return math.inf
     few, many = 1, max(2, math.ceil(root**2))
@@ -118,7 +117,7 @@ def detectable_difference(
     largest = 1.0
     while shortfall(largest) < 0:
         largest *= 2
-    return std_of_differences * float(brentq(shortfall, 0.0, largest, xtol=1e-14, rtol=1e-12))
+    return std_of_differences * float(scipy.optimize.brentq(shortfall, 0.0, largest, xtol=1e-14, rtol=1e-12))
 
 
 def _check(std: float, level: float, power: float) -> None:

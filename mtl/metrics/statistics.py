@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
 
 from mtl.errors import InputError
 
@@ -70,7 +70,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     if n == 1 or not np.isfinite(value).all():
         return Interval(float(value.mean()) if n == 1 else NAN, NAN, NAN, n)
     mean = float(value.mean())
-    half = float(stdtrit(n - 1, (1 + confidence) / 2) * value.std(ddof=1) / np.sqrt(n))
+    half = float(scipy.special.stdtrit(n - 1, (1 + confidence) / 2) * value.std(ddof=1) / np.sqrt(n))
     return Interval(mean, mean - half, mean + half, n)
 
 
@@ -96,7 +96,7 @@ def paired_test(a: ArrayLike, b: ArrayLike, confidence: float = 0.95) -> PairedT
     if settled is not None:
         return PairedTest(mean, low, high, settled, n)
     error = float(difference.std(ddof=1) / np.sqrt(n))
-    return PairedTest(mean, low, high, float(2 * stdtr(n - 1, -abs(mean) / error)), n)
+    return PairedTest(mean, low, high, float(2 * scipy.special.stdtr(n - 1, -abs(mean) / error)), n)
 
 
 def p_without_noise(a: ArrayLike, b: ArrayLike) -> float | None:

@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from mtl import metrics
 from mtl.metrics import PairedTest
@@ -95,7 +95,7 @@ def _few_seeds(
 
 def _spread(gain: PairedTest) -> float:
     """Standard deviation over seeds of the paired differences, back from their interval."""
-    return float((gain.high - gain.difference) * np.sqrt(gain.n) / stdtrit(gain.n - 1, 0.975))
+    return float((gain.high - gain.difference) * np.sqrt(gain.n) / scipy.special.stdtrit(gain.n - 1, 0.975))
 
 
 def _same(study: Study, group: GroupSummary) -> list[str]:

@@ -22,7 +22,7 @@ def get_config():
         weightings=("static", "mgda"),
         seeds=10,
         train=dict(batch_size=32, steps=40, eval_every=20, steps_per_call=10, checkpoint_seconds=0.0,
-                   group_runs=10),
+                   group_runs=20),
         sweep=dict(train=dict(learning_rate=(1e-3, 2e-3, 5e-3, 1e-2, 2e-2))),
         report=dict(baseline=""),
     )
@@ -69,7 +69,7 @@ def test_two_hundred_runs_and_twenty_kills_at_random_moments(folder, start, undi
     for _ in range(KILLS):
         resume = ["--resume"] if (workdir / "config.json").is_file() else []
         process = start("--config=study.py", "--workdir=killed", *resume)
-        wait_for_changes(process, workdir, draw.randint(1, 40))
+        wait_for_changes(process, workdir, draw.randint(1, 20))
         time.sleep(draw.uniform(0, 0.1))
         kills += process.poll() is None
         process.kill()
