@@ -50,14 +50,12 @@ class Sizes(NamedTuple):
     @property
     def bottom(self) -> int:
         """F_s."""
-        widths = (scale.COLUMNS * scale.WIDTH, *scale.BOTTOM)
-        return sum(a * b for a, b in itertools.pairwise(widths))
+        return scale.multiply_adds()[0]
 
     @property
     def towers(self) -> int:
         """F_t."""
-        widths = (scale.BOTTOM[-1], *scale.TOWER, 1)
-        return FLAGS.tasks * sum(a * b for a, b in itertools.pairwise(widths))
+        return scale.multiply_adds()[1]
 
     @property
     def dense(self) -> int:
@@ -89,7 +87,7 @@ def cost(sizes: Sizes) -> Cost:
     gradients = p * (rows + 4 * sizes.dense)
     ring = 2 * (d - 1) / d
     return Cost(
-        flops=2 * sizes.batch * (sizes.bottom * (1 + 2 * p) + 3 * sizes.towers) / d,
+        flops=scale.flops(sizes.batch, p) / d,
         state=(12 * sizes.rows * scale.WIDTH + 4 * sizes.rows) / d + 12 * sizes.dense,
         rows=6 * rows,
         gradients=gradients,
@@ -104,8 +102,7 @@ def expected_distinct(rows: int, batch: int) -> int:
 
 def sizes_of(rows: int, batch: int, weighting: str, devices: int = 1) -> Sizes:
     """The sizes of one of the benchmark's steps."""
-    passes = FLAGS.tasks if weighting == "mgda" else 1
-    return Sizes(rows, batch, passes, devices, expected_distinct(rows, batch))
+    return Sizes(rows, batch, scale.backward_passes(weighting), devices, expected_distinct(rows, batch))
 
 
 def check_counts() -> None:

@@ -14,8 +14,6 @@ come to more than the limit.
 
 import functools
 import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,6 +21,7 @@ import jax.numpy as jnp
 from absl import app, flags
 
 from benchmarks import scale
+from benchmarks.limits import fastest, flops_limit, stream_limit
 from mtl.files import to_json, write_atomic
 
 FLAGS = flags.FLAGS
@@ -30,39 +29,6 @@ flags.DEFINE_integer("batch", scale.BATCH, "Rows B of a batch.")
 flags.DEFINE_integer("side", 0, "Side of the matrices whose product is timed; 0: 8,192, on a CPU 2,048.")
 
 DTYPES = ("float32", "bfloat16")
-
-
-def fastest(run: Callable[[], Any], rounds: int = 5, calls: int = 3) -> float:
-    """Seconds of a call, the fastest round of some."""
-    jax.block_until_ready(run())
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        for _ in range(calls):
-            result = run()
-        jax.block_until_ready(result)
-        times.append((time.perf_counter() - start) / calls)
-    return min(times)
-
-
-def flops_limit(dtype: str) -> float:
-    """FLOP/s of a product of two square matrices."""
-    n = FLAGS.side or (2048 if jax.default_backend() == "cpu" else 8192)
-    a = jnp.ones((n, n), dtype)
-    product = jax.jit(lambda a: a @ a)
-    return 2 * n**3 / fastest(lambda: product(a))
-
-
-def stream_limit() -> float:
-    """Bytes/s of reading an array of 512 MiB and writing it back changed."""
-    x = [jnp.zeros(1 << 27, jnp.float32)]
-    add = jax.jit(lambda x: x + 1, donate_argnums=0)
-
-    def run():
-        x[0] = add(x[0])
-        return x[0]
-
-    return 2 * x[0].nbytes / fastest(run)
 
 
 def rows_limit(rows: int) -> float:
@@ -117,7 +83,7 @@ def main(argv: list[str]) -> None:
     del argv
     scale.BATCH = FLAGS.batch
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}; batches of {FLAGS.batch:,}")
-    flops = {dtype: flops_limit(dtype) for dtype in DTYPES}
+    flops = {dtype: flops_limit(dtype, FLAGS.side) for dtype in DTYPES}
     stream, scattered = stream_limit(), rows_limit(max(FLAGS.rows))
     limits = ", ".join(f"{flops[dtype] / 1e9:,.0f} GFLOP/s in {dtype}" for dtype in DTYPES)
     print(f"limits: {limits}; {stream / 1e9:.1f} GB/s in order, {scattered / 1e9:.1f} GB/s row by row")

@@ -14,11 +14,13 @@ round; beside PyTorch it is that of the fastest rounds.
 Parts: `unique` (finding the distinct ids), `steps`, `cut` (MGDA with T backward passes that begin at the
 bottom's output, beside passes through everything), `memory` (of a process that trains at the largest size,
 above that of one at 1,000 rows), `torch` (needs the extra `peers`: the same model, sparse gradients and
-SparseAdam, or dense ones, whichever is faster; MGDA by T backward passes).
+SparseAdam, or dense ones, whichever is faster; MGDA by T backward passes; and how long the matrix products of
+a step take at the fastest rate of either library, which bounds what anybody can gain).
 """
 
 import functools
 import importlib.util
+import itertools
 import json
 import multiprocessing
 import statistics
@@ -34,6 +36,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 
+from benchmarks.limits import fastest, flops_limit, square_side
 from mtl import weightings
 from mtl.data import IdColumn, Schema
 from mtl.embedding import empty_scratch, unique_rows, use_large_pages
@@ -86,11 +89,34 @@ def make_tasks() -> tuple[Task, ...]:
     return tuple(Task(f"task_{t}") for t in range(FLAGS.tasks))
 
 
+def bottom_units() -> tuple[int, ...]:
+    """Units of the bottom's layers."""
+    return tuple(map(int, FLAGS.bottom)) if FLAGS.bottom else BOTTOM
+
+
+def multiply_adds() -> tuple[int, int]:
+    """Multiply-adds of one row in the bottom, F_s, and in all towers, F_t."""
+    bottom = (COLUMNS * WIDTH, *bottom_units())
+    tower = (bottom[-1], *TOWER, 1)
+    shared, private = (sum(a * b for a, b in itertools.pairwise(widths)) for widths in (bottom, tower))
+    return shared, FLAGS.tasks * private
+
+
+def backward_passes(weighting: str) -> int:
+    """Passes p through the bottom."""
+    return FLAGS.tasks if weighting == "mgda" else 1
+
+
+def flops(batch: int, passes: int) -> int:
+    """FLOPs of a step's matrix products, 2 B (F_s (1 + 2 p) + 3 F_t)."""
+    shared, private = multiply_adds()
+    return 2 * batch * (shared * (1 + 2 * passes) + 3 * private)
+
+
 def make_model(rows: int) -> Any:
     """The model with a table of so many rows."""
     columns = tuple(IdColumn(f"id_{c}", rows // COLUMNS) for c in range(COLUMNS))
-    bottom = tuple(map(int, FLAGS.bottom)) if FLAGS.bottom else BOTTOM
-    sizes = {"bottom_features": bottom, "tower_features": TOWER, "embedding_dim": WIDTH}
+    sizes = {"bottom_features": bottom_units(), "tower_features": TOWER, "embedding_dim": WIDTH}
     return build_model({"name": "shared_bottom", **sizes}, Schema(columns, (), make_tasks()), FLAGS.dtype)
 
 
@@ -316,7 +342,8 @@ def measure_torch() -> list[dict]:
             case = make_case(rows, weighting, True, make_params(rows))
             cases["ours", weighting] = functools.partial(seconds_per_step, case)
         cases |= {name: functools.partial(ask, here, name) for name in names}
-        version, losses = here.recv()
+        version, losses, rate = here.recv()
+        rate = max(rate, flops_limit("float32"))
         differences = [np.abs(found - first_losses(rows, make_params(rows))).max() for found in losses]
         times = in_turns(cases, unread=2)  # the other library's threads go on spinning for a while
         here.send(None)
@@ -331,6 +358,12 @@ def measure_torch() -> list[dict]:
             # Threads that still spin disturb a round now and then: the fastest rounds count.
             speed_up["value"] = min(times[best, weighting]) / min(times["ours", weighting])
             results.append(show(name, speed_up, least, at_most=False))
+            products = flops(BATCH, backward_passes(weighting)) / rate
+            print(
+                f"  at the {rate / 1e9:.0f} GFLOP/s of a large product its matrix products alone take "
+                f"{1e3 * products:.1f} ms: no step with these passes is more than "
+                f"{min(times[best, weighting]) / products:.1f} times as fast"
+            )
     return results
 
 
@@ -341,7 +374,8 @@ def serve_torch(argv: list[str], rows: int, names: list[tuple[str, str]], pipe: 
       argv: this program's command line.
       rows: rows of the table.
       names: ways (`sparse`, `dense`) and weightings.
-      pipe: where the version and the first losses go, then names come and times go.
+      pipe: where the version, the first losses and the FLOP/s of a large product go; then names come
+        and times go.
     """
     import torch
 
@@ -358,7 +392,9 @@ def serve_torch(argv: list[str], rows: int, names: list[tuple[str, str]], pipe: 
         _, step = torch_step(make_params(rows), method, way == "sparse")
         losses.append(np.array([float(loss.detach()) for loss in step(ids[0], labels[0])]))
         steps[way, weighting] = step
-    pipe.send((torch.__version__, losses))
+    square = torch.ones(square_side(), square_side())
+    rate = 2 * square_side() ** 3 / fastest(lambda: square @ square)
+    pipe.send((torch.__version__, losses, rate))
     while (name := pipe.recv()) is not None:
         pipe.send(torch_seconds(steps[name], ids, labels))
 
@@ -391,7 +427,7 @@ def main(argv: list[str]) -> None:
         train_and_print_peak(FLAGS.measure_memory)
         return
     device = jax.devices()[0].device_kind
-    units = ", ".join(FLAGS.bottom or map(str, BOTTOM))
+    units = ", ".join(map(str, bottom_units()))
     print(
         f"{device}, jax {jax.__version__}; {FLAGS.rounds} rounds, {FLAGS.steps} steps a call; bottom {units}"
     )

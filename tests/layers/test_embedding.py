@@ -44,6 +44,28 @@ def test_gradients_at_the_rows_add_up_to_those_of_the_table():
     np.testing.assert_allclose(jnp.zeros_like(TABLES).at[ids].add(at_rows), dense)
 
 
+@pytest.mark.parametrize("stack", [(), (2,), (2, 3)])
+def test_a_look_up_and_its_derivatives_are_those_of_indexing(stack):
+    rng = np.random.default_rng(0)
+    tables, direction = (jnp.asarray(rng.normal(size=(*stack, 5, 2)), jnp.float32) for _ in range(2))
+    ids = jnp.array([[4, 0, 4], [1, 4, 0]])
+    cotangent = jnp.asarray(rng.normal(size=(*stack, 2, 3, 2)), jnp.float32)
+    rows, tangent = jax.jvp(lambda tables: gather(tables, ids), (tables,), (direction,))
+    np.testing.assert_array_equal(rows, np.asarray(tables)[..., ids, :])
+    np.testing.assert_array_equal(tangent, np.asarray(direction)[..., ids, :])
+    expected = np.zeros((*stack, 5, 2))
+    for b, c in np.ndindex(*ids.shape):
+        expected[..., ids[b, c], :] += cotangent[..., b, c, :]
+    _, pull = jax.vjp(lambda tables: gather(tables, ids), tables)
+    np.testing.assert_allclose(pull(cotangent)[0], expected, rtol=1e-6)
+
+
+def test_a_gradient_of_an_id_outside_the_table_is_not_a_number_either():
+    gradient = jax.grad(lambda tables: jnp.sum(gather(tables, jnp.array([[1, 5]])) ** 2))(TABLES)
+    assert np.isnan(gradient[4]).all()  # the row that was read instead
+    np.testing.assert_array_equal(gradient[1], 2 * TABLES[1])
+
+
 def test_an_id_outside_the_table_is_not_silently_another_row():
     assert np.isnan(gather(TABLES, jnp.array([[5, -1]]))).all()
 
