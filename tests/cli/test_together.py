@@ -147,12 +147,12 @@ def test_one_that_dies_takes_the_others_along_and_the_study_goes_on(
 
 def test_a_stop_is_passed_on(folder, start, alone):
     workdir = folder / "stopped"
-    launcher = start("--config=study.py", f"--workdir={workdir}", *FOUR)
+    launcher = start("--config=study.py", f"--workdir={workdir}", *TWO)
     wait_for_changes(launcher, workdir, 25)
     launcher.send_signal(signal.SIGINT)
     code, _, said = finish(launcher)
     assert code == 3, said
-    command = f"python run.py --workdir={workdir} --processes=4 --resume"
+    command = f"python run.py --workdir={workdir} --processes=2 --resume"
     assert said == [f"mtl: stopped; continue with: {command}"]
     code, _, said = finish(start(*shlex.split(command)[2:]))
     assert code == 0, said
