@@ -78,7 +78,9 @@ def gather(tables: Array, ids: Array) -> Array:
       ids: `[B, C] int32`, rows of the table (see `fused_ids`).
 
     Returns:
-      `[B, C, embedding_dim]` or `[T, B, C, embedding_dim]`; NaN where an id is outside the table.
+      `[B, C, embedding_dim]` or `[T, B, C, embedding_dim]`; NaN where an id is outside the table. What
+      reaches such an embedding as a gradient is added to the first or last row, NaN where its value was
+      used.
     """
     inside = (ids >= 0) & (ids < tables.shape[-2])
     valid = jnp.where(inside, 1.0, jnp.nan).astype(tables.dtype)
